@@ -1,0 +1,94 @@
+"""Per-row fit parameters (such as ``sample_weight``) that travel with a dataset into its batches."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch.utils.data import Dataset, Subset, default_collate
+
+from skorch._indexing import multi_indexing
+
+_ATTRIBUTE = '_skorch_row_params'
+
+
+class RowBatch(list):
+    """A batch ``[Xi, yi]`` that also carries the rows of per-row fit parameters.
+
+    Attributes
+    ----------
+    row_params : dict of str to tensor
+        For each parameter its values for the rows of this batch.
+
+    """
+
+    def __init__(self, batch: Any, row_params: dict[str, Any]) -> None:
+        super().__init__(batch)
+        self.row_params = row_params
+
+    def pin_memory(self) -> RowBatch:
+        """Pin the tensors of the batch; torch calls this where ``pin_memory=True``."""
+        pin = torch.utils.data._utils.pin_memory.pin_memory
+        return RowBatch(pin(list(self)), pin(self.row_params))
+
+
+def attach_row_params(dataset: Any, params: Mapping[str, Any]) -> Any:
+    """Return a shallow copy of ``dataset`` with which ``params`` travel.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Map-style dataset of n rows.
+    params : mapping of str to array-like of length n
+
+    """
+    if not params:
+        return dataset
+    out = copy.copy(dataset)
+    setattr(out, _ATTRIBUTE, dict(params))
+    return out
+
+
+def row_params(dataset: Any) -> dict[str, Any]:
+    """Return the per-row parameters of a dataset, those of a ``Subset`` by its indices.
+
+    Returns
+    -------
+    dict of str to array-like
+        Empty if there are none.
+
+    """
+    own = getattr(dataset, _ATTRIBUTE, None)
+    if own is not None:
+        return own
+    if isinstance(dataset, Subset):
+        parent = row_params(dataset.dataset)
+        return {name: multi_indexing(value, dataset.indices) for name, value in parent.items()}
+    return {}
+
+
+class RowParamsDataset(Dataset):
+    """A view of a dataset whose items are ``(item, {name: value of that row})``."""
+
+    def __init__(self, dataset: Any, params: Mapping[str, Any]) -> None:
+        self.dataset = dataset
+        self.params = dict(params)
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, i: int) -> tuple[Any, dict[str, Any]]:
+        return self.dataset[i], {k: multi_indexing(v, i) for k, v in self.params.items()}
+
+
+class RowParamsCollate:
+    """Collate items of :class:`RowParamsDataset`: the data as before, the parameters as tensors."""
+
+    def __init__(self, collate_fn: Callable[[list[Any]], Any]) -> None:
+        self.collate_fn = collate_fn
+
+    def __call__(self, items: list[tuple[Any, dict[str, Any]]]) -> RowBatch:
+        data, params = zip(*items, strict=True)
+        return RowBatch(self.collate_fn(list(data)), default_collate(list(params)))
