@@ -59,16 +59,18 @@ def make_net(device: str) -> NeuralNetClassifier:
     )
 
 
-def search(X: np.ndarray, y: np.ndarray, device: str) -> GridSearchCV:
-    """Try four networks by cross-validation and fit the best one on all of X and y."""
+def search(X: np.ndarray, y: np.ndarray, device: str) -> Pipeline:
+    """Try four networks by cross-validation and return the best one, fitted on all of X, y."""
     pipeline = Pipeline([('scale', StandardScaler()), ('net', make_net(device))])
+    pipeline.set_params(net__verbose=0)
     grid = {'net__lr': [0.001, 0.01], 'net__module__num_hidden': [16, 64]}
-    found = GridSearchCV(pipeline.set_params(net__verbose=0), grid, cv=3).fit(X, y)
+    found = GridSearchCV(pipeline, grid, cv=3, refit=False).fit(X, y)
     print('Grid search, mean accuracy of 3 folds:\n')
     print(table_of(found).to_string(index=False, float_format='%.3f'))
+
     print('\nThe best network, trained on all training data:\n')
-    found.best_estimator_.set_params(net__verbose=1).fit(X, y)
-    return found
+    best = clone(pipeline).set_params(**found.best_params_, net__verbose=1)
+    return best.fit(X, y)
 
 
 def table_of(found: GridSearchCV) -> pd.DataFrame:
@@ -120,7 +122,7 @@ def main() -> None:
 
     X, y = load_digits(return_X_y=True)
     X_train, X_test, y_train, y_test = train_test_split(X, y, stratify=y, random_state=0)
-    pipeline = search(X_train, y_train, args.device).best_estimator_
+    pipeline = search(X_train, y_train, args.device)
     plot_losses(pipeline['net'], args.out / 'loss.png')
     save_and_load(pipeline, X_test, args.out)
 
