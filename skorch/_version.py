@@ -1,4 +1,4 @@
-"""The version of the package, kept in this one place."""
+"""The version of this package, and versions that compare."""
 
 from __future__ import annotations
 

@@ -1,0 +1,135 @@
+"""What the history is made of: the rules for indexing it and for its JSON form."""
+
+from __future__ import annotations
+
+import json
+import operator
+from typing import Any
+
+import numpy as np
+import torch
+
+_MISSING = object()
+
+
+def unpack_index(i: Any) -> tuple[Any, Any, Any, Any]:
+    """Split an index into its four items; what is not given is None."""
+    if not isinstance(i, tuple):
+        try:
+            return operator.index(i), None, None, None
+        except TypeError as exc:
+            raise TypeError(
+                'A history is indexed by an integer, a slice or a tuple of up to four items '
+                f'(epochs, columns, batches, columns of batches), not by {i!r}.'
+            ) from exc
+    if len(i) > 4:
+        raise KeyError(f'A history has 4 dimensions, but {len(i)} indices were given.')
+    epochs, columns, batches, batch_columns = (*i, *[None] * (4 - len(i)))
+    for names in (columns, batch_columns):
+        if not (names is None or isinstance(names, (str, tuple, list))):
+            raise TypeError(
+                'Columns of a history are selected by a name or a tuple or list of names, '
+                f'not by {names!r}.'
+            )
+    return slice(None) if epochs is None else epochs, columns, batches, batch_columns
+
+
+def _pick(row: Any, columns: Any) -> Any:
+    """Return the values of some columns of one row, or _MISSING."""
+    if columns is None:
+        return row
+    if isinstance(columns, str):
+        return row.get(columns, _MISSING)
+    values = [row.get(name, _MISSING) for name in columns]
+    if any(value is _MISSING for value in values):
+        return _MISSING
+    return tuple(values) if isinstance(columns, tuple) else values
+
+
+def _pick_present(rows: list[Any], columns: Any) -> list[Any]:
+    return [value for row in rows if (value := _pick(row, columns)) is not _MISSING]
+
+
+def _not_found(columns: Any) -> KeyError:
+    what = f'Key {columns!r} was' if isinstance(columns, str) else f'Keys {columns!r} were not all'
+    if isinstance(columns, str):
+        what += ' not'
+    return KeyError(f'{what} found in the selected part of the history.')
+
+
+def select(rows: Any, columns: Any) -> Any:
+    """Select columns of one row (a dict) or of many (a list)."""
+    if isinstance(rows, list):
+        found = _pick_present(rows, columns)
+        if not found and columns is not None:
+            raise _not_found(columns)
+        return found
+    value = _pick(rows, columns)
+    if value is _MISSING:
+        raise _not_found(columns)
+    return value
+
+
+def select_batches(rows: Any, batches: Any, columns: Any) -> Any:
+    """Select batches of one epoch (a dict) or of many (a list), and columns of these."""
+    selected = select(rows, 'batches')
+    if not isinstance(rows, list):
+        return select(selected[batches], columns)
+    parts = [part[batches] for part in selected]
+    if columns is None or not isinstance(batches, slice):
+        return select(parts, columns)
+    # An epoch in which no batch has the columns is left out like a row without them; one
+    # without batches stays, so that epochs without e.g. validation still count.
+    found = [values for part in parts if (values := _pick_present(part, columns)) or not part]
+    if not any(found):
+        raise _not_found(columns)
+    return found
+
+
+def plain(value: Any) -> Any:
+    """Turn what JSON does not know into what it knows."""
+    if isinstance(value, torch.Tensor):
+        return value.detach().cpu().tolist()
+    if isinstance(value, (np.ndarray, np.generic)):
+        return value.tolist()
+    raise TypeError(f'a value of type {type(value).__name__} cannot be written as JSON')
+
+
+def to_json(epochs: list[dict[str, Any]]) -> str:
+    try:
+        return json.dumps(list(epochs), default=plain)
+    except TypeError as exc:
+        raise TypeError(
+            f'The history cannot be saved, its column {_culprit(epochs)} has {exc}. Record a '
+            'number, a string, an array or a container of these.'
+        ) from exc
+
+
+def _culprit(epochs: list[dict[str, Any]]) -> str:
+    """Name the first column that has a value which is not JSON."""
+    for row in epochs:
+        rows = [(row, ''), *((batch, ' of a batch') for batch in row.get('batches', ()))]
+        for part, where in rows:
+            for name, value in part.items():
+                if name != 'batches' and not _is_json(value):
+                    return f'{name!r}{where}'
+    return 'names'
+
+
+def _is_json(value: Any) -> bool:
+    try:
+        json.dumps(value, default=plain)
+    except TypeError:
+        return False
+    return True
+
+
+def parse_json(content: str | bytes, source: str) -> list[dict[str, Any]]:
+    hint = 'A history is written by History.to_file or save_params(f_history=...).'
+    try:
+        rows = json.loads(content)
+    except ValueError as exc:
+        raise ValueError(f'{source} is not a history: it is not JSON ({exc}). {hint}') from exc
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise ValueError(f'{source} is not a history: it is JSON, but not a list of dicts. {hint}')
+    return rows
