@@ -1,0 +1,193 @@
+"""Callbacks that report on training."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import cycle
+from numbers import Number
+from typing import Any
+
+import numpy as np
+import tqdm  # noqa: F401  programs look it up here
+from tabulate import tabulate
+
+from skorch.callbacks._log_keys import filter_log_keys, ignored_keys
+from skorch.callbacks._progress_bar import ProgressBar
+from skorch.callbacks._tensorboard import TensorBoard, rename_tensorboard_key
+from skorch.callbacks.base import Callback
+from skorch.utils import Ansi
+
+__all__ = [
+    'EpochTimer',
+    'PrintLog',
+    'ProgressBar',
+    'TensorBoard',
+    'filter_log_keys',
+    'rename_tensorboard_key',
+]
+
+
+class EpochTimer(Callback):
+    """Record how long each epoch takes, in seconds, as ``dur``."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+
+    def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
+        """Take the time."""
+        self.epoch_start_time_ = time.time()
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        """Record the time that has passed."""
+        net.history.record('dur', time.time() - self.epoch_start_time_)
+
+
+def _split_table(text: str, header: str, cells: list[Any]) -> tuple[list[str], list[str]]:
+    """Split a table of one row into the lines of its head and those from the row on."""
+    lines = text.split('\n')
+    in_header = next((i for i, line in enumerate(lines) if header in line), 0)
+    # rulings have no letters or digits, so that no such text is found in them
+    texts = [cell for cell in map(str, cells) if any(map(str.isalnum, cell))]
+    for i in range(in_header + 1, len(lines)):
+        if any(cell in lines[i] for cell in texts):
+            return lines[:i], lines[i:]
+    return lines[:-1], lines[-1:]
+
+
+class PrintLog(Callback):
+    """Print the last row of the history as a row of a table after each epoch.
+
+    Shown are ``epoch`` first, then all values in alphabetical order, then events (keys that
+    begin with ``event_``; ``+`` stands for True), then the duration ``dur``. A value for which
+    ``<key>_best`` is True is coloured. Nothing is printed if the net is not ``verbose``.
+
+    Parameters
+    ----------
+    keys_ignored : str, list of str or None (default=None)
+        Keys that are not shown.
+
+    sink : callable (default=print)
+        Takes each line of text. One other than ``print`` is called whether or not the net
+        is ``verbose``.
+
+    tablefmt : str (default='simple')
+        Format of the table, as ``tabulate`` names them.
+
+    floatfmt : str (default='.4f')
+        Format of floating point numbers.
+
+    stralign : str (default='right')
+        Alignment of text in its column.
+
+    """
+
+    def __init__(
+        self,
+        keys_ignored: str | Iterable[str] | None = None,
+        sink: Callable[[str], Any] = print,
+        tablefmt: str = 'simple',
+        floatfmt: str = '.4f',
+        stralign: str = 'right',
+    ) -> None:
+        self.keys_ignored = keys_ignored
+        self.sink = sink
+        self.tablefmt = tablefmt
+        self.floatfmt = floatfmt
+        self.stralign = stralign
+
+    def initialize(self) -> PrintLog:
+        """Begin a new table.
+
+        Returns
+        -------
+        self
+
+        """
+        self.first_iteration_ = True
+        self.keys_ignored_ = ignored_keys(self.keys_ignored)
+        return self
+
+    def format_row(self, row: Mapping[str, Any], key: str, color: str) -> Any:
+        """Format one value.
+
+        Parameters
+        ----------
+        row : mapping
+            A row of the history.
+
+        key : str
+            Which value to format.
+
+        color : str
+            Escape sequence that a best value begins with.
+
+        Returns
+        -------
+        str or object
+            Text; what is no number is returned as it is.
+
+        """
+        value = row[key]
+        if value is None:
+            return ''
+        if isinstance(value, (bool, np.bool_)):
+            return '+' if value else ''
+        if isinstance(value, complex) or not isinstance(value, Number):
+            return str(value) if isinstance(value, complex) else value
+        text = f'{value:{self.floatfmt}}' if isinstance(value, (float, np.floating)) else f'{value}'
+        return f'{color}{text}{Ansi.ENDC.value}' if row.get(f'{key}_best') else text
+
+    def _sorted_keys(self, keys: Iterable[str]) -> list[str]:
+        keys = [key for key in keys if key not in self.keys_ignored_]
+        first = ['epoch'] if 'epoch' in keys else []
+        last = ['dur'] if 'dur' in keys else []
+        events = sorted(key for key in keys if key.startswith('event_'))
+        values = sorted(set(filter_log_keys(keys)) - {'dur'})
+        return first + values + events + last
+
+    def _yield_keys_formatted(self, row: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+        colors = cycle([color.value for color in Ansi if color is not Ansi.ENDC])
+        for key, color in zip(self._sorted_keys(row.keys()), colors, strict=False):
+            yield key.removeprefix('event_'), self.format_row(row, key, color=color)
+
+    def table(self, row: Mapping[str, Any]) -> str:
+        """Format a row of the history as a table of one row.
+
+        Parameters
+        ----------
+        row : mapping
+            The row.
+
+        Returns
+        -------
+        str
+            The table with its header.
+
+        """
+        headers, formatted = [], []
+        for key, text in self._yield_keys_formatted(row):
+            headers.append(key)
+            formatted.append(text)
+        return tabulate(
+            [formatted],
+            headers=headers,
+            tablefmt=self.tablefmt,
+            floatfmt=self.floatfmt,
+            stralign=self.stralign,
+        )
+
+    def _sink(self, text: str, verbose: Any) -> None:
+        if self.sink is not print or verbose:
+            self.sink(text)
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        """Print the row of the epoch, and the header before the first."""
+        cells = list(self._yield_keys_formatted(net.history[-1]))
+        if not cells:
+            return
+        table = self.table(net.history[-1])
+        head, body = _split_table(table, cells[0][0], [cell for _, cell in cells])
+        for line in [*(head if self.first_iteration_ else []), *body]:
+            self._sink(line, net.verbose)
+        self.first_iteration_ = False
