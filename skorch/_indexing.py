@@ -1,0 +1,332 @@
+"""Rows of any supported kind of data, by position."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import sparse
+
+# Formats from which scipy takes rows quickly; the others become CSR first.
+_ROW_FORMATS = ('csr', 'lil')
+
+
+def is_pandas_ndframe(x: Any) -> bool:
+    """Tell whether ``x`` is a pandas ``DataFrame`` or ``Series``, without importing pandas.
+
+    Parameters
+    ----------
+    x : object
+
+    Returns
+    -------
+    bool
+
+    """
+    pandas = sys.modules.get('pandas')
+    return pandas is not None and isinstance(x, (pandas.DataFrame, pandas.Series))
+
+
+def flatten(arr: Any) -> Iterator[Any]:
+    """Yield the elements of nested lists and tuples, depth first.
+
+    Parameters
+    ----------
+    arr : iterable
+        Elements that are lists or tuples are flattened in turn; everything else, arrays and
+        strings included, is yielded as it is.
+
+    Yields
+    ------
+    object
+
+    """
+    for item in arr:
+        if isinstance(item, (list, tuple)):
+            yield from flatten(item)
+        else:
+            yield item
+
+
+def is_container(data: Any) -> bool:
+    """Tell whether a list or tuple holds several inputs, each with one entry per row.
+
+    ``[X0, X1]`` with two arrays is such a container, ``['a', 'b', 'c']`` and ``[0, 1, 2]`` are
+    the rows of one input. The first element decides.
+
+    Parameters
+    ----------
+    data : object
+
+    Returns
+    -------
+    bool
+
+    """
+    if not isinstance(data, (list, tuple)) or not data:
+        return False
+    first = data[0]
+    if isinstance(first, (str, bytes)) or np.isscalar(first):
+        return False
+    if sparse.issparse(first) or is_pandas_ndframe(first):
+        return True
+    if isinstance(first, Mapping) or getattr(first, 'shape', None) == ():
+        return False
+    return hasattr(first, '__getitem__') and hasattr(first, '__len__')
+
+
+def _plain_index(i: Any, n_rows: int | None) -> Any:
+    """Return ``i`` as an int, a slice, an integer array, or a tuple for several axes."""
+    if isinstance(i, (int, slice)) and not isinstance(i, bool):
+        return i
+    if isinstance(i, torch.Tensor):
+        i = i.detach().cpu().numpy()
+    if isinstance(i, tuple):
+        if len(i) != 1:
+            return i
+        return _plain_index(i[0], n_rows)
+    i = np.asarray(i)
+    if i.ndim == 0:
+        return i.item()
+    if not i.size and i.dtype.kind == 'f':
+        return i.astype(np.intp)  # numpy makes a float array of an empty list
+    return _positions(i, n_rows) if i.ndim == 1 else i
+
+
+def _positions(i: np.ndarray, n_rows: int | None) -> np.ndarray:
+    """Return the positions that a 1-d integer array or mask stands for, or refuse it."""
+    if i.dtype.kind in 'iu':
+        return i
+    if i.dtype.kind != 'b':
+        raise IndexError(
+            f'Rows are selected by an int, a slice, integers or a boolean mask, but an array of '
+            f'dtype {i.dtype} was given. Convert it to one of these.'
+        )
+    if n_rows is not None and len(i) != n_rows:
+        raise IndexError(
+            f'A boolean mask needs one entry per row, but the mask has {len(i)} entries and the '
+            f'data has {n_rows} rows.'
+        )
+    return np.flatnonzero(i)
+
+
+def _normalize_numpy_indices(i: Any) -> Any:
+    """Turn index arrays into lists, for data that only takes plain Python indices.
+
+    Parameters
+    ----------
+    i : object
+        Integer arrays and tensors become lists, boolean ones a tuple of one list of positions;
+        everything else is returned unchanged.
+
+    """
+    if isinstance(i, torch.Tensor):
+        i = i.detach().cpu().numpy()
+    if not isinstance(i, np.ndarray):
+        return i
+    if i.dtype.kind == 'b':
+        return tuple(axis.tolist() for axis in np.nonzero(i))
+    return i.tolist() if i.dtype.kind in 'iu' else i
+
+
+def _indexing_none(data: Any, i: Any) -> None:
+    """Index no data."""
+    return None
+
+
+def _indexing_dict(data: Any, i: Any) -> dict[Any, Any]:
+    """Index each value of a mapping."""
+    return {key: multi_indexing(value, i) for key, value in data.items()}
+
+
+def _indexing_list_tuple_of_data(data: Any, i: Any, indexings: Any = None) -> list[Any]:
+    """Index each input of a list or tuple of inputs."""
+    if indexings is None:
+        return [multi_indexing(x, i) for x in data]
+    return [multi_indexing(x, i, indexing) for x, indexing in zip(data, indexings, strict=True)]
+
+
+def _indexing_ndframe(data: Any, i: Any) -> Any:
+    """Index a pandas object by position."""
+    return data.iloc[_plain_index(i, len(data))]
+
+
+def _indexing_other(data: Any, i: Any) -> Any:
+    """Index an array, a tensor, a sparse matrix or the rows of a plain sequence."""
+    if type(i) is int or isinstance(i, slice):
+        index = i
+    else:
+        index = _plain_index(i, _n_rows(data))
+    for types, take in _TAKE:
+        if isinstance(data, types):
+            return take(data, index)
+    if sparse.issparse(data):
+        return _take_sparse(data, index)
+    return _take_sequence(data, index)
+
+
+def _n_rows(data: Any) -> int | None:
+    shape = getattr(data, 'shape', None)
+    if shape is not None:
+        return shape[0] if len(shape) else None
+    return len(data) if hasattr(data, '__len__') else None
+
+
+def _take_array(data: np.ndarray, index: Any) -> Any:
+    return data[index]
+
+
+def _take_tensor(data: torch.Tensor, index: Any) -> torch.Tensor:
+    if isinstance(index, np.ndarray):
+        index = torch.as_tensor(np.ascontiguousarray(index).astype(np.int64, copy=False))
+        index = index.to(data.device)
+    if data.layout is torch.strided or isinstance(index, (int, tuple)):
+        return data[index]
+    if isinstance(index, slice):
+        index = torch.arange(len(data), device=data.device)[index]
+    layout = data.layout
+    rows = data.to_sparse_coo().index_select(0, index.remainder(len(data)))
+    return rows if layout is torch.sparse_coo else rows.to_sparse(layout=layout)
+
+
+def _take_sparse(data: Any, index: Any) -> Any:
+    return row_sliceable(data)[index]
+
+
+def _take_sequence(data: Any, index: Any) -> Any:
+    if not isinstance(index, np.ndarray):
+        return data[index]
+    if hasattr(data, 'shape') or hasattr(data, 'dtype'):
+        return data[index]
+    return [data[j] for j in index.tolist()]
+
+
+_TAKE: tuple[tuple[Any, Callable[[Any, Any], Any]], ...] = (
+    (np.ndarray, _take_array),
+    (torch.Tensor, _take_tensor),
+)
+
+
+def row_sliceable(data: Any) -> Any:
+    """Return a sparse matrix in a format from which rows can be taken, other data unchanged.
+
+    Parameters
+    ----------
+    data : object
+
+    Returns
+    -------
+    object
+        ``data`` itself, or its CSR form if it is a scipy matrix in a format without fast rows.
+
+    """
+    if sparse.issparse(data) and data.format not in _ROW_FORMATS:
+        return data.tocsr()
+    return data
+
+
+def check_indexing(data: Any) -> Callable[[Any, Any], Any]:
+    """Choose the function that takes rows from ``data``.
+
+    Parameters
+    ----------
+    data : object
+        None, array, tensor, scipy sparse matrix, pandas object, mapping of such, list or tuple
+        of such, or a plain sequence of rows.
+
+    Returns
+    -------
+    callable
+        Called with the data and an index. Worth keeping where one data set is indexed often.
+
+    """
+    if data is None:
+        return _indexing_none
+    if sparse.issparse(data):  # before mappings: a DOK matrix is a dict
+        return _indexing_other
+    if isinstance(data, Mapping):
+        return _indexing_dict
+    if is_container(data):
+        return partial(_indexing_list_tuple_of_data, indexings=[check_indexing(x) for x in data])
+    if is_pandas_ndframe(data):
+        return _indexing_ndframe
+    return _indexing_other
+
+
+def multi_indexing(data: Any, i: Any, indexing: Callable[[Any, Any], Any] | None = None) -> Any:
+    """Take rows by position from any supported kind of data.
+
+    Parameters
+    ----------
+    data : object
+        None, array, tensor, scipy sparse matrix, pandas object, mapping of such, list or tuple
+        of such, or a plain sequence of rows. A list of lists counts as several inputs, one per
+        inner list.
+    i : int, slice, sequence or array of int, boolean mask, tensor
+        The rows.
+    indexing : callable or None, default=None
+        The function to call with data and index, such as ``check_indexing(data)`` gives. None
+        finds it out. It receives index arrays as lists.
+
+    Returns
+    -------
+    object
+        Data of the same kind; a mapping becomes a dict, a list or tuple of inputs a list.
+
+    Raises
+    ------
+    IndexError
+        If ``i`` is an array that is neither of integers nor a mask of one entry per row.
+
+    Examples
+    --------
+    >>> multi_indexing({'a': [1, 2, 3], 'b': [4, 5, 6]}, slice(-2, None))
+    {'a': [2, 3], 'b': [5, 6]}
+
+    """
+    if indexing is None:
+        return check_indexing(data)(data, i)
+    return indexing(data, _normalize_numpy_indices(i))
+
+
+def take_rows(data: Any, indices: Any, indexing: Callable[[Any, Any], Any] | None = None) -> Any:
+    """Take several rows at once, as a whole batch without a loop over rows.
+
+    Parameters
+    ----------
+    data : object
+        As in :func:`multi_indexing`.
+    indices : sequence or array of int
+        Positions of m rows, in the order in which they shall come.
+    indexing : callable or None, default=None
+        What ``check_indexing(data)`` gave, if it is known already.
+
+    Returns
+    -------
+    object
+        The m rows, of the same kind as ``data``.
+
+    """
+    index = np.asarray(indices, dtype=np.intp)
+    return (indexing or check_indexing(data))(data, index)
+
+
+for _function in (
+    is_pandas_ndframe,
+    flatten,
+    check_indexing,
+    multi_indexing,
+    _normalize_numpy_indices,
+    _indexing_none,
+    _indexing_dict,
+    _indexing_list_tuple_of_data,
+    _indexing_ndframe,
+    _indexing_other,
+):
+    # Pickled datasets refer to these functions, so they keep the place where they are known.
+    _function.__module__ = 'skorch.utils'
+del _function
