@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from inspect import cleandoc
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,14 @@ def _user_labels(net: Any, y: Any) -> Any:
         return y
     labels = np.asarray(labels)
     return torch.as_tensor(labels) if labels.dtype.kind in 'biuf' else labels
+
+
+def _document_parameters(cls: type) -> type:
+    """Append to the docstring the parameters that the class has from :class:`ScoringBase`."""
+    if cls.__doc__ and ScoringBase.__doc__:  # there are none with python -OO
+        _, heading, parameters = cleandoc(ScoringBase.__doc__).partition('Parameters\n')
+        cls.__doc__ = f'{cleandoc(cls.__doc__)}\n\n{heading}{parameters}'
+    return cls
 
 
 def _batch_weight(batch: Any) -> Any:
@@ -209,6 +218,7 @@ class ScoringBase(_BestScoreMixin, Callback):
         return as_number(self._scoring(net, X_test, y_test, **weights))
 
 
+@_document_parameters
 class BatchScoring(ScoringBase):
     """Score every batch by itself and record the average over the batches of an epoch.
 
@@ -219,8 +229,6 @@ class BatchScoring(ScoringBase):
     name at the epoch, and whether it is the best so far as ``<name>_best``.
 
     """
-
-    __doc__ += '\n    Parameters\n' + ScoringBase.__doc__.partition('    Parameters\n')[2]  # type: ignore[operator,union-attr]
 
     def initialize(self) -> BatchScoring:
         """Reset the state.
@@ -245,7 +253,7 @@ class BatchScoring(ScoringBase):
         if weight is not None and not getattr(self, 'weighted_', False):
             self.weighted_ = takes_sample_weight(check_scoring(net, self.scoring_))
         with _cache_net_forward_iter(net, caching, y_preds, X) as cached_net:
-            y = self.target_extractor(_user_labels(net, y))
+            y = None if y is None else self.target_extractor(_user_labels(net, y))
             score = self._score(cached_net, X, y, weight)
         net.history.record_batch(self.name_, score)
 
@@ -274,6 +282,7 @@ class BatchScoring(ScoringBase):
             self._record_epoch_score(net.history, self.name_, score)
 
 
+@_document_parameters
 class EpochScoring(ScoringBase):
     """Score all training or validation rows at the end of each epoch.
 
@@ -291,8 +300,6 @@ class EpochScoring(ScoringBase):
     to ``fit`` is passed on to scorers that take it.
 
     """
-
-    __doc__ += '\n    Parameters\n' + ScoringBase.__doc__.partition('    Parameters\n')[2]  # type: ignore[operator,union-attr]
 
     def _initialize_cache(self) -> None:
         self.y_trues_: list[Any] = []
@@ -354,8 +361,7 @@ class EpochScoring(ScoringBase):
         """
         dataset = dataset_train if self.on_train else dataset_valid
         if use_caching:
-            y_test = _concatenate([self.target_extractor(y) for y in self.y_trues_])
-            return dataset, y_test, self.y_preds_
+            return dataset, self._cached_targets(), self.y_preds_
         if not is_skorch_dataset(dataset):
             return dataset, None, self.y_preds_
         X_test, y_test = data_from_dataset(
@@ -364,6 +370,11 @@ class EpochScoring(ScoringBase):
         if y_test is not None:
             y_test = self.target_extractor(y_test)
         return X_test, y_test, self.y_preds_
+
+    def _cached_targets(self) -> Any:
+        if any(y is None for y in self.y_trues_):
+            return None
+        return _concatenate([self.target_extractor(y) for y in self.y_trues_])
 
     def _sample_weight(self, dataset: Any, use_caching: bool) -> Any:
         if not use_caching:
