@@ -297,8 +297,9 @@ class DistributedHistory:
         self.rank = rank
         self.world_size = world_size
         self._history = History(*args)
-        # batches of this process in the current epoch
-        self._cur_batch = len(self._history[-1].get('batches', ())) if self._history else 0
+        batches = self._history[-1].get('batches', ()) if self._history else ()
+        # the number of batches that this process had in the current epoch
+        self._cur_batch = -(-len(batches) // world_size)
         self._written = 0
         self._sync_queue: list[int] = []
 

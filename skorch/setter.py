@@ -76,9 +76,9 @@ def _parse(param: str, optimizer_name: str) -> _Target:
     name, *rest = param.split('__')
     if name == optimizer_name and len(rest) == 1 and rest[0]:
         return _Target(rest[0])
-    if name == optimizer_name and len(rest) == 3 and rest[0] == _GROUPS and rest[2]:
-        if rest[1].isdecimal():
-            return _Target(rest[2], int(rest[1]))
+    is_group = len(rest) == 3 and rest[0] == _GROUPS and rest[1].isdecimal() and rest[2]
+    if name == optimizer_name and is_group:
+        return _Target(rest[2], int(rest[1]))
     raise AttributeError(
         f'Invalid parameter {param!r} for optimizer {optimizer_name!r}: expected "lr", '
         f'"{optimizer_name}__SETTING" or "{optimizer_name}__{_GROUPS}__N__SETTING" with a group '

@@ -42,7 +42,7 @@ class MLPModule(nn.Module):
         output_units: int = 2,
         hidden_units: int = 10,
         num_hidden: int = 1,
-        nonlin: nn.Module = nn.ReLU(),
+        nonlin: nn.Module = nn.ReLU(),  # noqa: B008 - part of the interface, holds no state
         output_nonlin: nn.Module | None = None,
         dropout: float = 0,
         squeeze_output: bool = False,
@@ -90,7 +90,8 @@ class MLPModule(nn.Module):
 
 
 def make_classifier(
-    output_nonlin: nn.Module | None = nn.Softmax(dim=-1), **kwargs: Any
+    output_nonlin: nn.Module | None = nn.Softmax(dim=-1),  # noqa: B008 - see MLPModule
+    **kwargs: Any,
 ) -> partial[MLPModule]:
     """Return a module for :class:`.NeuralNetClassifier`, whose outputs are probabilities.
 
