@@ -163,8 +163,8 @@ class Freezer(ParamMapper):
     __module__ = 'skorch.callbacks.training'
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        kwargs.setdefault('at', 1)
-        super().__init__(*args, **_with_function(kwargs, freeze_parameter))
+        kwargs.setdefault('fn', freeze_parameter)
+        super().__init__(*args, **kwargs)
 
 
 class Unfreezer(ParamMapper):
@@ -177,8 +177,8 @@ class Unfreezer(ParamMapper):
     __module__ = 'skorch.callbacks.training'
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        kwargs.setdefault('at', 1)
-        super().__init__(*args, **_with_function(kwargs, unfreeze_parameter))
+        kwargs.setdefault('fn', unfreeze_parameter)
+        super().__init__(*args, **kwargs)
 
 
 class Initializer(ParamMapper):
@@ -200,5 +200,4 @@ class Initializer(ParamMapper):
     __module__ = 'skorch.callbacks.training'
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        kwargs.setdefault('at', 1)
         super().__init__(*args, **kwargs)
