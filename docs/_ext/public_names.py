@@ -8,6 +8,7 @@ properties. Since docs are built with warnings as errors, a missing docstring fa
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 import pkgutil
@@ -24,6 +25,7 @@ import skorch
 logger = logging.getLogger(__name__)
 
 
+@functools.cache
 def public_modules() -> list[str]:
     """Return the dotted names of the modules that users import from."""
     found = [skorch.__name__]
@@ -80,7 +82,7 @@ def entry(module: types.ModuleType, name: str) -> str:
         role, directive = 'func', 'autofunction'
     else:
         return f'* ``{name}``\n'
-    if home != module.__name__:
+    if home != module.__name__ and home in public_modules():
         return f'* :{role}:`{home}.{name}`\n'
     return f'.. {directive}:: {module.__name__}.{name}\n'
 
