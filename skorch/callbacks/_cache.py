@@ -7,11 +7,21 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch.nn.utils.rnn import PackedSequence
 
+from skorch._convert import _map_nested
 from skorch.dataset import get_len
 from skorch.utils import to_device
 
 _UNSET: Any = object()
+
+
+def _detach_leaf(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        return value.detach().cpu()
+    if isinstance(value, PackedSequence):
+        return value._replace(data=value.data.detach()).cpu()
+    return value
 
 
 def detach(values: Any) -> Any:
@@ -22,19 +32,12 @@ def detach(values: Any) -> Any:
 
     Parameters
     ----------
-    values : tensor, list, tuple, mapping or anything else
-        Objects of other types are returned as they are.
+    values : object
+        Tensors and packed sequences in any nesting of lists, tuples and mappings. Objects of
+        other types are returned as they are.
 
     """
-    if isinstance(values, torch.Tensor):
-        return values.detach().cpu()
-    if isinstance(values, tuple) and hasattr(values, '_fields'):
-        return type(values)(*map(detach, values))
-    if type(values) in (list, tuple):
-        return type(values)(map(detach, values))
-    if type(values) is dict:
-        return {key: detach(value) for key, value in values.items()}
-    return values
+    return _map_nested(values, _detach_leaf)
 
 
 def _n_rows(y_pred: Any) -> int | None:
