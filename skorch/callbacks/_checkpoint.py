@@ -1,110 +1,26 @@
-"""Save the net during and after training, and start from what was saved."""
+"""Save the net during training and at its end."""
 
 from __future__ import annotations
 
 import os
 import pickle
-import string
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from skorch._files import open_atomic
+from skorch.callbacks._file_names import (
+    NothingYet,
+    check_further_files,
+    file_signature,
+    format_target,
+    has_state,
+)
 from skorch.callbacks.base import Callback
 from skorch.exceptions import SkorchException
-from skorch.history import History
 from skorch.utils import noop
 
-__all__ = ['Checkpoint', 'LoadInitState', 'TrainEndCheckpoint']
-
-_FROM_HISTORY = ('last_epoch', 'last_batch', 'net')
-
-
-class _NothingYet:
-    """Stands for the last epoch or batch where there is none."""
-
-    def __init__(self, what: str) -> None:
-        self.what = what
-
-    def __getitem__(self, key: Any) -> Any:
-        raise IndexError(
-            f'A file name of the checkpoint asks for {self.what}[{key}], but the history has no '
-            f'epoch of a checkpoint yet.'
-        )
-
-
-class _SafeFormatter(string.Formatter):
-    """Formats file names; what a history contributes cannot lead into another folder."""
-
-    def get_field(self, field_name: str, args: Any, kwargs: Any) -> Any:
-        value, first = super().get_field(field_name, args, kwargs)
-        if first in _FROM_HISTORY:
-            value = _Contribution(field_name, value)
-        return value, first
-
-    def convert_field(self, value: Any, conversion: str | None) -> Any:
-        if isinstance(value, _Contribution):
-            return _Contribution(value.field, super().convert_field(value.value, conversion))
-        return super().convert_field(value, conversion)
-
-    def format_field(self, value: Any, format_spec: str) -> str:
-        if not isinstance(value, _Contribution):
-            return super().format_field(value, format_spec)
-        text = super().format_field(value.value, format_spec)
-        if '..' in text or any(sign in text for sign in '/\\\0'):
-            raise ValueError(
-                f'The value of {{{value.field}}} in a file name of the checkpoint is {text!r}. '
-                f"It must contain neither a path separator nor '..'; put folders into the name "
-                f'itself or into dirname.'
-            )
-        return text
-
-
-class _Contribution:
-    def __init__(self, field: str, value: Any) -> None:
-        self.field = field
-        self.value = value
-
-
-def format_target(target: Any, **values: Any) -> Any:
-    """Fill the fields of a file name.
-
-    Parameters
-    ----------
-    target : str or object
-        Anything but a text is returned as it is.
-    **values
-        What the fields name: ``net``, ``last_epoch`` and ``last_batch``.
-
-    Returns
-    -------
-    str or object
-
-    Raises
-    ------
-    ValueError
-        If a value would lead into another folder.
-
-    """
-    return _SafeFormatter().vformat(target, (), values) if isinstance(target, str) else target
-
-
-def check_further_files(owner: str, kwargs: Iterable[str]) -> None:
-    """Refuse further keyword arguments that are not of the form ``f_<name>``."""
-    for key in kwargs:
-        if not key.startswith('f_'):
-            raise TypeError(f'{owner} got an unexpected argument {key!r}; did you mean f_{key}?')
-
-
-class _WithHistory:
-    """A view of a net with another history."""
-
-    def __init__(self, net: Any, history: Any) -> None:
-        self._net = net
-        self.history = self.history_ = history
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._net, name)
+__all__ = ['Checkpoint', 'TrainEndCheckpoint']
 
 
 class Checkpoint(Callback):
@@ -273,8 +189,8 @@ class Checkpoint(Callback):
         batches = [] if epoch is None else epoch.get('batches') or []
         values = {
             'net': net,
-            'last_epoch': _NothingYet('last_epoch') if epoch is None else epoch,
-            'last_batch': batches[-1] if batches else _NothingYet('last_batch'),
+            'last_epoch': NothingYet('last_epoch') if epoch is None else epoch,
+            'last_batch': batches[-1] if batches else NothingYet('last_batch'),
         }
         files = {
             key: format_target(self._full_name(target), **values)
@@ -384,24 +300,6 @@ class Checkpoint(Callback):
             self.sink(text)
 
 
-def has_state(net: Any, key: str) -> bool:
-    """Return whether there is something to save: a criterion may be a plain function."""
-    if key != 'f_criterion' or not hasattr(net, 'criterion_'):
-        return True
-    return hasattr(net.criterion_, 'state_dict')
-
-
-def file_signature(target: Any) -> tuple[int, int, int] | None:
-    """Return what changes when a file is written anew, None if there is no such file."""
-    if not isinstance(target, str):
-        return None
-    try:
-        stat = os.stat(target)
-    except OSError:
-        return None
-    return stat.st_ino, stat.st_mtime_ns, stat.st_size
-
-
 class TrainEndCheckpoint(Callback):
     """Save the net when training ends.
 
@@ -463,96 +361,3 @@ class TrainEndCheckpoint(Callback):
         """Save all files."""
         self.checkpoint_.save_model(net)
         self.checkpoint_._sink('The final checkpoint was made.', net.verbose)
-
-
-class LoadInitState(Callback):
-    """Load the state that a checkpoint callback saved before, when training begins.
-
-    It happens once, in the first training after the net was initialized. If none of the files
-    is there, training starts from the beginning; if some are missing, a warning names them and
-    the others are loaded.
-
-    Parameters
-    ----------
-    checkpoint : Checkpoint or TrainEndCheckpoint
-        Tells the names of the files.
-    use_safetensors : bool, default=False
-        Whether these are safetensors files.
-
-    Attributes
-    ----------
-    did_load_ : bool
-        Whether training has begun once, so that nothing is loaded any more.
-
-    """
-
-    __module__ = 'skorch.callbacks.training'
-
-    def __init__(
-        self, checkpoint: Checkpoint | TrainEndCheckpoint, use_safetensors: bool = False
-    ) -> None:
-        self.checkpoint = checkpoint
-        self.use_safetensors = use_safetensors
-
-    def initialize(self) -> LoadInitState:
-        """Load again when training begins the next time."""
-        self.did_load_ = False
-        return self
-
-    def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
-        """Load what is there.
-
-        Raises
-        ------
-        Exception
-            What ``net.load_params`` raises if a file is broken or does not fit.
-
-        """
-        if self.did_load_:
-            return
-        self.did_load_ = True
-        files = self._saved_files(net)
-        there = {key: path for key, path in files.items() if os.path.exists(path)}
-        missing = [path for key, path in files.items() if key not in there]
-        if not there:
-            return
-        if _names_a_module(files) and not _names_a_module(there):
-            # The history of a trained net does not belong to an untrained one.
-            there = {}
-        if missing:
-            warnings.warn(_text_about_missing(missing, list(there.values())), stacklevel=2)
-        if there:
-            net.load_params(**there, use_safetensors=self.use_safetensors)
-
-    def _saved_files(self, net: Any) -> dict[str, Any]:
-        """Return the files that make up the state, whether they exist or not."""
-        checkpoint = self.checkpoint
-        if isinstance(checkpoint, TrainEndCheckpoint):
-            checkpoint = checkpoint._make_checkpoint()
-        f_history = checkpoint.f_history_
-        if isinstance(f_history, str) and os.path.exists(f_history):
-            net = _WithHistory(net, History.from_file(f_history))
-        try:
-            files = checkpoint.get_formatted_files(net)
-        except IndexError:
-            # Names with fields but no saved epoch that could fill them: nothing was saved.
-            return {}
-        return {
-            key: target
-            for key, target in files.items()
-            if key != 'f_pickle' and isinstance(target, str) and has_state(net, key)
-        }
-
-
-def _names_a_module(files: Mapping[str, Any]) -> bool:
-    """Return whether the state of a module is among the files."""
-    return not files.keys() <= {'f_history', 'f_optimizer', 'f_criterion'}
-
-
-def _text_about_missing(missing: list[str], loaded: list[str]) -> str:
-    consequence = f'only {", ".join(loaded)} is loaded' if loaded else 'nothing is loaded'
-    return (
-        f'LoadInitState finds only a part of the checkpoint: {", ".join(missing)} is missing, '
-        f'so {consequence}. Save all of it, or set the f_ arguments of the checkpoint callback '
-        f'to None for what is not to be saved.'
-    )

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from skorch.callbacks._checkpoint import Checkpoint, LoadInitState, TrainEndCheckpoint
+from skorch.callbacks._checkpoint import Checkpoint, TrainEndCheckpoint
 from skorch.callbacks._early_stopping import EarlyStopping
+from skorch.callbacks._init_state import LoadInitState
 from skorch.callbacks._param_mapper import Freezer, Initializer, ParamMapper, Unfreezer
 from skorch.callbacks.base import Callback
 from skorch.exceptions import SkorchException

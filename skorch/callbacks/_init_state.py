@@ -1,0 +1,119 @@
+"""Start training from what was saved."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+from skorch.callbacks._checkpoint import Checkpoint, TrainEndCheckpoint
+from skorch.callbacks._file_names import has_state
+from skorch.callbacks.base import Callback
+from skorch.history import History
+
+__all__ = ['LoadInitState']
+
+
+class _WithHistory:
+    """A view of a net with another history."""
+
+    def __init__(self, net: Any, history: Any) -> None:
+        self._net = net
+        self.history = self.history_ = history
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._net, name)
+
+
+class LoadInitState(Callback):
+    """Load the state that a checkpoint callback saved before, when training begins.
+
+    It happens once, in the first training after the net was initialized. If none of the files
+    is there, training starts from the beginning; if some are missing, a warning names them and
+    the others are loaded.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint or TrainEndCheckpoint
+        Tells the names of the files.
+    use_safetensors : bool, default=False
+        Whether these are safetensors files.
+
+    Attributes
+    ----------
+    did_load_ : bool
+        Whether training has begun once, so that nothing is loaded any more.
+
+    """
+
+    __module__ = 'skorch.callbacks.training'
+
+    def __init__(
+        self, checkpoint: Checkpoint | TrainEndCheckpoint, use_safetensors: bool = False
+    ) -> None:
+        self.checkpoint = checkpoint
+        self.use_safetensors = use_safetensors
+
+    def initialize(self) -> LoadInitState:
+        """Load again when training begins the next time."""
+        self.did_load_ = False
+        return self
+
+    def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
+        """Load what is there.
+
+        Raises
+        ------
+        Exception
+            What ``net.load_params`` raises if a file is broken or does not fit.
+
+        """
+        if self.did_load_:
+            return
+        self.did_load_ = True
+        files = self._saved_files(net)
+        there = {key: path for key, path in files.items() if os.path.exists(path)}
+        missing = [path for key, path in files.items() if key not in there]
+        if not there:
+            return
+        if _names_a_module(files) and not _names_a_module(there):
+            # The history of a trained net does not belong to an untrained one.
+            there = {}
+        if missing:
+            warnings.warn(_text_about_missing(missing, list(there.values())), stacklevel=2)
+        if there:
+            net.load_params(**there, use_safetensors=self.use_safetensors)
+
+    def _saved_files(self, net: Any) -> dict[str, Any]:
+        """Return the files that make up the state, whether they exist or not."""
+        checkpoint = self.checkpoint
+        if isinstance(checkpoint, TrainEndCheckpoint):
+            checkpoint = checkpoint._make_checkpoint()
+        f_history = checkpoint.f_history_
+        if isinstance(f_history, str) and os.path.exists(f_history):
+            net = _WithHistory(net, History.from_file(f_history))
+        try:
+            files = checkpoint.get_formatted_files(net)
+        except IndexError:
+            # Names with fields but no saved epoch that could fill them: nothing was saved.
+            return {}
+        return {
+            key: target
+            for key, target in files.items()
+            if key != 'f_pickle' and isinstance(target, str) and has_state(net, key)
+        }
+
+
+def _names_a_module(files: Mapping[str, Any]) -> bool:
+    """Return whether the state of a module is among the files."""
+    return not files.keys() <= {'f_history', 'f_optimizer', 'f_criterion'}
+
+
+def _text_about_missing(missing: list[str], loaded: list[str]) -> str:
+    consequence = f'only {", ".join(loaded)} is loaded' if loaded else 'nothing is loaded'
+    return (
+        f'LoadInitState finds only a part of the checkpoint: {", ".join(missing)} is missing, '
+        f'so {consequence}. Save all of it, or set the f_ arguments of the checkpoint callback '
+        f'to None for what is not to be saved.'
+    )
