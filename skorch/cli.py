@@ -23,6 +23,8 @@ To invoke help for the remaining options, run:
 python {script} -- --help
 """
 
+# what may be a dotted name or its call; parsing any other text could warn about its syntax
+_DOTTED_NAME = re.compile(r'\s*[^\W\d]\w*(\.\w+)+\s*(\(.*\))?\s*', re.DOTALL)
 # what precedes the default value in the type of a parameter, as in "int (default=128)"
 _BEFORE_DEFAULT = re.compile(r'\bdefault(\s*[=:]\s*|\s+is\s+|\s+)')
 _BY_DEFAULT = re.compile(r'(?<=[(\[,])\s*(?P<value>[^()\[\],]+?)\s+by\s+default\b')
@@ -116,7 +118,7 @@ def _resolve_dotted_name(dotted_name: Any) -> Any:
     numbers, paths with a separator.
 
     """
-    if not isinstance(dotted_name, str):
+    if not isinstance(dotted_name, str) or not _DOTTED_NAME.fullmatch(dotted_name):
         return dotted_name
     try:
         node = ast.parse(dotted_name.strip(), mode='eval').body

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 __all__ = ['optimizer_setter']
@@ -31,12 +30,10 @@ def optimizer_setter(
     holds for a group stays as it would be for a fresh net. A single group is reached through
     ``optimizer__param_groups__N__momentum`` with N counted from 0.
 
-    The new value is also kept on the net, so that an optimizer built later has it, too.
-
     Parameters
     ----------
     net : NeuralNet
-        The net that owns the optimizer.
+        The net that owns the optimizer. Its attribute ``lr`` follows a new ``'lr'``.
     param : str
         ``'lr'``, ``'<optimizer_name>__<setting>'`` or
         ``'<optimizer_name>__param_groups__<N>__<setting>'``.
@@ -58,15 +55,14 @@ def optimizer_setter(
     """
     target = _parse(param, optimizer_name)
     groups = getattr(net, optimizer_attr).param_groups
-    if target == _Target(_GROUPS):
-        raise AttributeError(
-            f'Parameter {param!r} defines the groups of an optimizer, it cannot be set while the '
-            f'optimizer exists. Set one group with {param}__0__lr, or initialize the net again.'
-        )
-    if target.group is None:
-        _set_all(net, param, target.setting, value, groups, optimizer_name)
-    else:
-        _set_one(net, param, target, value, groups, optimizer_name)
+    if target.group is not None:
+        _set_one(param, target, value, groups)
+        return
+    for i, group in enumerate(groups):
+        if not _has_own(net, f'{optimizer_name}__{_GROUPS}', i, target.setting):
+            group[target.setting] = value
+    if param == 'lr':
+        net.lr = value
 
 
 def _parse(param: str, optimizer_name: str) -> _Target:
@@ -74,31 +70,27 @@ def _parse(param: str, optimizer_name: str) -> _Target:
     if param == 'lr':
         return _Target('lr')
     name, *rest = param.split('__')
-    if name == optimizer_name and len(rest) == 1 and rest[0]:
-        return _Target(rest[0])
     is_group = len(rest) == 3 and rest[0] == _GROUPS and rest[1].isdecimal() and rest[2]
     if name == optimizer_name and is_group:
         return _Target(rest[2], int(rest[1]))
+    if name == optimizer_name and len(rest) == 1 and rest[0] and rest[0] != _GROUPS:
+        return _Target(rest[0])
     raise AttributeError(
-        f'Invalid parameter {param!r} for optimizer {optimizer_name!r}: expected "lr", '
+        f'Invalid parameter "{param}" for optimizer "{optimizer_name}": expected "lr", '
         f'"{optimizer_name}__SETTING" or "{optimizer_name}__{_GROUPS}__N__SETTING" with a group '
-        'number N.'
+        'number N. The groups themselves can only be set before the optimizer is made.'
     )
 
 
-def _set_all(
-    net: Any, param: str, setting: str, value: Any, groups: list[dict[str, Any]], name: str
-) -> None:
-    own = [settings for _, settings in _patterns(net, name)]
-    for i, group in enumerate(groups):
-        if i >= len(own) or setting not in own[i]:
-            group[setting] = value
-    setattr(net, param, value)
+def _has_own(net: Any, groups_param: str, i: int, setting: str) -> bool:
+    """Tell whether the net's parameters state a setting for one group in particular."""
+    params = vars(net)
+    patterns = params.get(groups_param) or ()
+    in_pattern = i < len(patterns) and setting in patterns[i][1]
+    return in_pattern or f'{groups_param}__{i}__{setting}' in params
 
 
-def _set_one(
-    net: Any, param: str, target: _Target, value: Any, groups: list[dict[str, Any]], name: str
-) -> None:
+def _set_one(param: str, target: _Target, value: Any, groups: list[dict[str, Any]]) -> None:
     i = target.group
     assert i is not None
     if i >= len(groups):
@@ -107,14 +99,3 @@ def _set_one(
             f'{len(groups)} group(s), numbered from 0.'
         )
     groups[i][target.setting] = value
-    patterns = _patterns(net, name)
-    if i < len(patterns):
-        # a new list: the one given by the user may be shared with other nets
-        patterns[i] = (patterns[i][0], {**patterns[i][1], target.setting: value})
-        setattr(net, f'{name}__{_GROUPS}', patterns)
-
-
-def _patterns(net: Any, optimizer_name: str) -> list[tuple[str, Mapping[str, Any]]]:
-    """Return the net's (pattern, settings) pairs, one for each of the optimizer's first groups."""
-    patterns = getattr(net, f'{optimizer_name}__{_GROUPS}', None)
-    return list(patterns) if isinstance(patterns, (list, tuple)) else []
