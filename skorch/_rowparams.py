@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -12,6 +14,32 @@ from torch.utils.data import Dataset, Subset, default_collate
 from skorch._indexing import multi_indexing
 
 _ATTRIBUTE = '_skorch_row_params'
+
+_CURRENT_WEIGHT: ContextVar[Any] = ContextVar('skorch_sample_weight', default=None)
+
+
+@contextlib.contextmanager
+def weighted_by(sample_weight: Any) -> Iterator[None]:
+    """Inside of this context, ``NeuralNet.get_loss`` weighs the rows of the batch.
+
+    A loss is asked for in methods that users override, with signatures that know nothing of
+    weights; so they are handed round those methods.
+
+    Parameters
+    ----------
+    sample_weight : tensor of shape (n,) or None
+
+    """
+    token = _CURRENT_WEIGHT.set(sample_weight)
+    try:
+        yield
+    finally:
+        _CURRENT_WEIGHT.reset(token)
+
+
+def current_weight() -> Any:
+    """Return the weights of the rows of the current batch, or None."""
+    return _CURRENT_WEIGHT.get()
 
 
 class RowBatch(list):
@@ -78,6 +106,12 @@ class RowParamsDataset(Dataset):
 
     def __len__(self) -> int:
         return len(self.dataset)
+
+    def __getattr__(self, name: str) -> Any:
+        # samplers and collate functions of users look at the attributes of their dataset
+        if name in ('dataset', 'params') or name.startswith('__'):
+            raise AttributeError(name)
+        return getattr(self.dataset, name)
 
     def __getitem__(self, i: int) -> tuple[Any, dict[str, Any]]:
         return self.dataset[i], {k: multi_indexing(v, i) for k, v in self.params.items()}

@@ -1,0 +1,140 @@
+"""From a dataset to batches: what is converted once per pass, and the order of the rows."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
+from typing import Any
+
+from torch.utils.data import Subset
+
+from skorch._randomness import torch_state_unchanged
+from skorch._rowparams import RowParamsCollate, RowParamsDataset, row_params
+from skorch.dataset import Dataset
+
+_PREDICTING: ContextVar[bool] = ContextVar('skorch_predicting', default=False)
+
+
+@contextlib.contextmanager
+def all_rows_in_order() -> Iterator[None]:
+    """Inside of this context, a net's iterators give every row once and in order."""
+    token = _PREDICTING.set(True)
+    try:
+        yield
+    finally:
+        _PREDICTING.reset(token)
+
+
+def iterator_params(
+    params: Mapping[str, Any], batch_size: int, dataset: Any, training: bool
+) -> dict[str, Any]:
+    """Work out the keyword arguments of a data loader.
+
+    Parameters
+    ----------
+    params : mapping
+        The user's ``iterator_train__*`` or ``iterator_valid__*``.
+    batch_size : int
+        The net's batch size; one in ``params`` comes first, -1 means all rows at once.
+    dataset : Dataset
+    training : bool
+
+    Returns
+    -------
+    dict of str to object
+
+    Raises
+    ------
+    ValueError
+        If the batch size is -1 and the dataset has no length.
+
+    """
+    kwargs = dict(params)
+    if not training and _PREDICTING.get():
+        # rows that come shuffled, or not at all, cannot be told from right predictions
+        kwargs.pop('shuffle', None)
+        kwargs.pop('drop_last', None)
+    if 'batch_sampler' in kwargs:
+        return kwargs
+    kwargs.setdefault('batch_size', batch_size)
+    if kwargs['batch_size'] == -1:
+        kwargs['batch_size'] = length_of(dataset)
+    return kwargs
+
+
+def length_of(dataset: Any) -> int:
+    """Return the batch size that takes a whole dataset."""
+    try:
+        return max(len(dataset), 1)
+    except TypeError as exc:
+        raise ValueError(
+            f'batch_size=-1 puts all rows into one batch, but the dataset '
+            f'{type(dataset).__name__} has no length. Give a positive batch_size.'
+        ) from exc
+
+
+def batch_view(dataset: Any, convert: Callable[[Dataset], Dataset]) -> Any:
+    """Apply ``convert`` to the skorch dataset in ``dataset``, also to the one under subsets.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        It stays as it is: callbacks see the data as the user gave it.
+    convert : callable
+        Takes a skorch dataset and returns it, or a changed copy.
+
+    """
+    if isinstance(dataset, Subset):
+        inner = batch_view(dataset.dataset, convert)
+        if inner is dataset.dataset:
+            return dataset
+        view = copy.copy(dataset)
+        view.dataset = inner
+        return view
+    return convert(dataset) if isinstance(dataset, Dataset) else dataset
+
+
+def make_iterator(
+    iterator_cls: Callable[..., Any], dataset: Any, view: Any, kwargs: Mapping[str, Any]
+) -> Any:
+    """Make the iterator over ``view``; per-row parameters of ``dataset`` come with the batches.
+
+    Raises
+    ------
+    TypeError
+        If there are such parameters and the iterator has no ``collate_fn`` to bring them along.
+
+    """
+    params = row_params(dataset)
+    if not params:
+        return iterator_cls(view, **kwargs)
+    iterator = iterator_cls(RowParamsDataset(view, params), **kwargs)
+    if not hasattr(iterator, 'collate_fn'):
+        raise TypeError(
+            f'{", ".join(params)} go into the batches row by row, for which the iterator needs a '
+            f'collate_fn as torch.utils.data.DataLoader has one; got '
+            f'{type(iterator).__name__}. Derive it from DataLoader, or pass the values inside of X.'
+        )
+    iterator.collate_fn = RowParamsCollate(iterator.collate_fn)
+    return iterator
+
+
+def with_data(dataset: Dataset, X: Any, y: Any) -> Dataset:
+    """Return a copy of a skorch dataset that holds other data."""
+    view = copy.copy(dataset)
+    view.X, view.y = X, y
+    return view
+
+
+def iterate(iterator: Any) -> Iterator[Any]:
+    """Start a pass that predicts; a dataset without rows gives one batch without rows."""
+    dataset = getattr(iterator, 'dataset', None)
+    if isinstance(dataset, Dataset) and len(dataset) == 0:
+        return iter([dataset[0:0]])
+    if getattr(iterator, 'num_workers', 1):
+        return iter(iterator)
+    # a DataLoader draws a seed for its workers even where it has none
+    with torch_state_unchanged():
+        return iter(iterator)

@@ -1,0 +1,389 @@
+"""The parameter protocol of a net: ``get_params``, ``set_params`` and what a change of one entails.
+
+Rules that can be stated without a net are plain functions; the mixin applies them.
+
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any, NamedTuple
+
+from sklearn.base import BaseEstimator
+
+from skorch.utils import params_for
+
+
+class ParamChanges(NamedTuple):
+    """What ``set_params`` has to do, worked out before anything is changed."""
+
+    plain: dict[str, Any]
+    virtual: dict[str, Any]
+    callbacks: dict[str, Any]
+
+
+class Reinitialization(NamedTuple):
+    """Which components are made anew after parameters changed, and by which parameters."""
+
+    module: list[str]
+    criterion: list[str]
+    optimizer: list[str]
+
+
+def sort_changes(
+    changes: Mapping[str, Any],
+    is_virtual: Callable[[str], bool],
+) -> ParamChanges:
+    """Sort parameters into those set plainly, through a setter, and on callbacks."""
+    plain, virtual, callbacks = {}, {}, {}
+    for name, value in changes.items():
+        if name == 'callbacks' or name.startswith('callbacks__'):
+            callbacks[name] = value
+        elif is_virtual(name):
+            virtual[name] = value
+        else:
+            plain[name] = value
+    return ParamChanges(plain, virtual, callbacks)
+
+
+def belongs_to(param: str, names: Iterable[str]) -> bool:
+    """Tell if ``param`` is one of the components ``names`` or a parameter of one."""
+    return param.partition('__')[0] in names
+
+
+def plan_reinitialization(
+    changed: Iterable[str],
+    modules: Sequence[str],
+    criteria: Sequence[str],
+    optimizers: Sequence[str],
+) -> Reinitialization:
+    """Work out which changed parameters make which kind of component stale.
+
+    A new module needs a new criterion and a new optimizer, a new criterion a new optimizer;
+    that cascade is left to the caller.
+
+    """
+    changed = list(changed)
+    return Reinitialization(
+        module=[p for p in changed if belongs_to(p, [*modules, 'compile'])],
+        criterion=[p for p in changed if belongs_to(p, criteria)],
+        optimizer=[p for p in changed if belongs_to(p, optimizers)],
+    )
+
+
+def unknown_params(
+    names: Iterable[str], declared: Iterable[str], prefixes: Iterable[str]
+) -> list[str]:
+    """Return the names that are neither declared nor of the form ``<known prefix>__<param>``."""
+    declared, prefixes = set(declared), set(prefixes)
+    return sorted(
+        name
+        for name in names
+        if name not in declared and not ('__' in name and belongs_to(name, prefixes))
+    )
+
+
+def suggest(name: str, declared: Iterable[str], prefixes: Iterable[str]) -> str:
+    """Return ``name`` with the nearest valid spelling behind it, if there is one."""
+    head, dunder, tail = name.partition('__')
+    candidates = list(prefixes) if dunder else list(declared)
+    near = difflib.get_close_matches(head, candidates, n=1)
+    return f"{name!r} (did you mean '{near[0]}{dunder}{tail}'?)" if near else repr(name)
+
+
+def unknown_params_message(
+    estimator: str, names: Iterable[str], declared: Iterable[str], prefixes: Iterable[str]
+) -> str:
+    """Word the error about parameters that nothing takes."""
+    declared, prefixes = list(declared), list(prefixes)
+    listing = ', '.join(suggest(name, declared, prefixes) for name in names)
+    return (
+        f'{estimator} got unexpected argument(s) {listing}. Parameters of a component are passed '
+        f'as <component>__<parameter>, where the components of this net are: '
+        f'{", ".join(prefixes)}. A subclass with arguments of its own has to name them in its '
+        f'__init__.'
+    )
+
+
+def reinit_message(kind: str, params: Iterable[str] | None = None) -> str:
+    """Say that a component is made anew and, if known, because of which parameters."""
+    params = sorted(params or ())
+    if not params:
+        return f'Re-initializing {kind}.'
+    return (
+        f'Re-initializing {kind} because the following parameters were re-set: {", ".join(params)}.'
+    )
+
+
+def own_param_names(attributes: Iterable[str]) -> list[str]:
+    """Return the attribute names that are parameters: neither private nor fitted state."""
+    return [name for name in attributes if not name.startswith('_') and not name.endswith('_')]
+
+
+def parameter_groups(
+    patterns: Sequence[tuple[str, Mapping[str, Any]]],
+    named_parameters: Iterable[tuple[str, Any]],
+) -> list[dict[str, Any]]:
+    """Sort learnable parameters into the groups of the first pattern that matches their name.
+
+    Parameters
+    ----------
+    patterns : sequence of (str, dict)
+        Shell-style pattern and the optimizer settings of the group.
+    named_parameters : iterable of (str, Parameter)
+
+    Returns
+    -------
+    list of dict
+        One group for each pattern in the given order, and one for the rest if there is any.
+
+    """
+    matched: list[list[Any]] = [[] for _ in patterns]
+    rest = []
+    for name, param in named_parameters:
+        group = next((i for i, (p, _) in enumerate(patterns) if fnmatchcase(name, p)), None)
+        (rest if group is None else matched[group]).append(param)
+    groups = [
+        {'params': params, **settings}
+        for params, (_, settings) in zip(matched, patterns, strict=True)
+    ]
+    return [*groups, {'params': rest}] if rest else groups
+
+
+class ParamsMixin(BaseEstimator):
+    """Parameters of a net: its arguments, ``<component>__<param>`` and virtual parameters."""
+
+    prefixes_: list[str] = [
+        'iterator_train',
+        'iterator_valid',
+        'callbacks',
+        'dataset',
+        'compile',
+        'module',
+        'criterion',
+        'optimizer',
+    ]
+    virtual_params_: dict[str, Callable[..., None]] = {}
+
+    @property
+    def _params_to_validate(self) -> set[str]:
+        """Names given as extra keyword arguments; they are checked on initialization."""
+        return set(vars(self).get('_undeclared_params', ()))
+
+    def _get_param_names(self) -> list[str]:  # type: ignore[override]
+        return own_param_names(vars(self))
+
+    def get_params(self, deep: bool = True, **kwargs: Any) -> dict[str, Any]:
+        """Return the parameters of the net.
+
+        Parameters
+        ----------
+        deep : bool
+            Also return the parameters of the callbacks, as ``callbacks__<name>`` and
+            ``callbacks__<name>__<param>``, and those of nested estimators.
+
+        Returns
+        -------
+        dict of str to object
+
+        """
+        params = super().get_params(deep=deep, **kwargs)
+        if deep:
+            params.update(self._get_params_callbacks(deep=deep))
+        return params
+
+    def _get_params_callbacks(self, deep: bool = True) -> dict[str, Any]:
+        params: dict[str, Any] = {}
+        for name, callback in self._callbacks_for_params():
+            params[f'callbacks__{name}'] = callback
+            if callback is None or inspect.isclass(callback) or not hasattr(callback, 'get_params'):
+                continue
+            for key, value in callback.get_params(deep=deep).items():
+                params[f'callbacks__{name}__{key}'] = value
+        return params
+
+    def _callbacks_for_params(self) -> list[tuple[str, Any]]:
+        callbacks = vars(self).get('callbacks_')
+        if callbacks is not None:
+            return callbacks
+        return list(self._uniquely_named_callbacks())
+
+    def _get_params_for(self, prefix: str) -> dict[str, Any]:
+        return params_for(prefix, {k: v for k, v in vars(self).items() if '__' in k})
+
+    def get_params_for(self, prefix: str) -> dict[str, Any]:
+        """Return the parameters ``<prefix>__<name>`` as ``{name: value}``.
+
+        Parameters
+        ----------
+        prefix : str
+            Name of a component, such as ``'module'``.
+
+        """
+        return self._get_params_for(prefix)
+
+    def _get_params_for_optimizer(
+        self, prefix: str, named_parameters: Iterable[tuple[str, Any]]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        kwargs = self.get_params_for(prefix)
+        group_settings = params_for('param_groups', kwargs)
+        kwargs = {k: v for k, v in kwargs.items() if not k.startswith('param_groups__')}
+        groups = parameter_groups(kwargs.pop('param_groups', None) or (), named_parameters)
+        for key, value in group_settings.items():
+            index, _, setting = key.partition('__')
+            groups[int(index)][setting] = value
+        kwargs.setdefault('lr', self.lr)
+        return (groups,), kwargs
+
+    def get_params_for_optimizer(
+        self, prefix: str, named_parameters: Iterable[tuple[str, Any]]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return the arguments with which an optimizer is made.
+
+        Settings in ``<prefix>__param_groups``, a list of ``(pattern, settings)``, apply to the
+        learnable parameters whose names match the pattern; the rest forms the last group.
+        The learning rate is that of the net unless ``<prefix>__lr`` is given.
+
+        Parameters
+        ----------
+        prefix : str
+            Name of the optimizer, such as ``'optimizer'``.
+        named_parameters : iterable of (str, Parameter)
+
+        Returns
+        -------
+        args : tuple
+            The parameter groups.
+        kwargs : dict
+            All other settings.
+
+        """
+        return self._get_params_for_optimizer(prefix, named_parameters)
+
+    def _check_deprecated_params(self, **kwargs: Any) -> None:
+        """Check for parameters that are about to go; at present there are none."""
+
+    def _is_virtual_param(self, key: str) -> bool:
+        if key.endswith('__param_groups'):
+            # groups are formed when the optimizer is made
+            return False
+        return any(fnmatchcase(key, pattern) for pattern in self.virtual_params_)
+
+    def _register_virtual_param(
+        self, param_patterns: str | Sequence[str], fn: Callable[..., None]
+    ) -> None:
+        patterns = [param_patterns] if isinstance(param_patterns, str) else param_patterns
+        for pattern in patterns:
+            self.virtual_params_[pattern] = fn
+
+    def _apply_virtual_params(self, virtual_kwargs: Mapping[str, Any]) -> None:
+        for name, value in virtual_kwargs.items():
+            # the first registered pattern is the most specific one
+            pattern = next(p for p in self.virtual_params_ if fnmatchcase(name, p))
+            self.virtual_params_[pattern](self, name, value)
+            setattr(self, name, value)
+
+    def initialize_virtual_params(self) -> None:
+        """Forget all virtual parameters; the optimizers register theirs when they are made."""
+        self.virtual_params_ = {}
+
+    def _validate_params(self) -> None:
+        """Raise if a parameter was given that neither the net nor a component takes."""
+        unknown = unknown_params(self._params_to_validate, (), self.prefixes_)
+        if unknown:
+            raise ValueError(self._unknown_params_message(unknown))
+
+    def _unknown_params_message(self, names: Iterable[str]) -> str:
+        declared = [n for n in self._get_param_names() if n not in self._params_to_validate]
+        return unknown_params_message(type(self).__name__, names, declared, self.prefixes_)
+
+    def set_params(self, **kwargs: Any) -> ParamsMixin:
+        """Set parameters; on an initialized net they take effect at once.
+
+        A parameter of a module makes module, criterion and optimizer anew, one of a criterion
+        criterion and optimizer; a new optimizer class makes the optimizer anew. All other
+        parameters, those of optimizers among them, leave what was trained as it is.
+
+        Parameters
+        ----------
+        **kwargs
+            Names as ``get_params`` returns them.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If nothing takes a parameter of that name. Nothing is changed then.
+
+        """
+        self._check_deprecated_params(**kwargs)
+        changes = sort_changes(kwargs, self._is_virtual_param)
+        self._check_param_names([*changes.plain, *changes.virtual])
+
+        self._apply_virtual_params(changes.virtual)
+        for name, value in changes.plain.items():
+            setattr(self, name, value)
+            self._note_undeclared(name)
+        self._set_callback_params(changes.callbacks)
+
+        if self.initialized_:
+            self._validate_params()
+            self._reinitialize_after(changes.plain)
+        return self
+
+    def _check_param_names(self, names: Iterable[str]) -> None:
+        declared = self._get_param_names()
+        # a subclass may define further components on initialization, so that an unknown prefix
+        # can only be told afterwards
+        prefixes = self.prefixes_ if self.initialized_ else [n.partition('__')[0] for n in names]
+        unknown = unknown_params(names, declared, prefixes)
+        if unknown:
+            raise ValueError(self._unknown_params_message(unknown))
+
+    def _note_undeclared(self, name: str) -> None:
+        if '__' not in name:
+            return
+        self._undeclared_params = {*vars(self).get('_undeclared_params', ()), name}
+
+    def _set_callback_params(self, params: Mapping[str, Any]) -> None:
+        if not params:
+            return
+        if 'callbacks' in params:
+            self.callbacks = params['callbacks']
+        names = [name for name in params if name != 'callbacks']
+        if self.initialized_:
+            self._check_callback_params(names)
+        for name in names:
+            setattr(self, name, params[name])
+        if self.initialized_:
+            self._initialize_callbacks()
+
+    def _check_callback_params(self, params: Iterable[str]) -> None:
+        if self.callbacks == 'disable':
+            # one setting for a net with and without callbacks: there is nothing to set here
+            return
+        known = [name for name, _ in self._uniquely_named_callbacks()]
+        for param in params:
+            name = param.split('__')[1]
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1)
+                hint = f' Did you mean {near[0]!r}?' if near else ''
+                raise ValueError(
+                    f'There is no callback named {name!r}, so {param!r} cannot be set.{hint} '
+                    f'The callbacks of this net are: {", ".join(known) or "none"}.'
+                )
+
+    def _reinitialize_after(self, changed: Iterable[str]) -> None:
+        stale = plan_reinitialization(changed, self._modules, self._criteria, self._optimizers)
+        if stale.module:
+            self._initialize_module(reason=reinit_message('module', stale.module))
+        if stale.module or stale.criterion:
+            self._initialize_criterion(reason=reinit_message('criterion', stale.criterion))
+        if any(stale):
+            self._initialize_optimizer(reason=reinit_message('optimizer', stale.optimizer))

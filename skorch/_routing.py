@@ -1,0 +1,245 @@
+"""Which fit parameter goes where, and scikit-learn's metadata routing.
+
+A fit parameter reaches everything that takes it: the split, ``forward``, an overridden training
+method. ``sample_weight``, and what was requested with ``set_fit_request`` and has one value per
+row, is split and batched with the data; everything else is passed whole.
+
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from sklearn.utils import metadata_routing
+from sklearn.utils._metadata_requests import RequestMethod
+
+from skorch.dataset import get_len
+
+ROUTED_METHODS = ('fit', 'partial_fit')
+
+# methods through which fit parameters pass on their way to the module
+TRAINING_METHODS = (
+    'fit_loop',
+    'run_single_epoch',
+    'train_step',
+    'train_step_single',
+    'validation_step',
+    'infer',
+    'get_split_datasets',
+)
+
+
+class Accepted(NamedTuple):
+    """The keyword arguments that a callable takes."""
+
+    names: frozenset[str]
+    any_name: bool
+
+    def __contains__(self, name: object) -> bool:
+        return self.any_name or name in self.names
+
+
+NOTHING = Accepted(frozenset(), False)
+_BY_KEYWORD = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+
+@lru_cache(maxsize=512)
+def _accepted_by_signature(func: Callable[..., Any]) -> Accepted:
+    try:
+        params = inspect.signature(func).parameters.values()
+    except (TypeError, ValueError):
+        return Accepted(frozenset(), True)
+    names = frozenset(p.name for p in params if p.kind in _BY_KEYWORD)
+    return Accepted(names, any(p.kind is inspect.Parameter.VAR_KEYWORD for p in params))
+
+
+def accepted_by(func: Any) -> Accepted:
+    """Return the keyword arguments that ``func`` takes; a module is asked for its ``forward``."""
+    func = getattr(func, '_orig_mod', func)
+    func = getattr(func, 'forward', func)
+    if not callable(func):
+        return NOTHING
+    if inspect.isfunction(func):
+        return _accepted_by_signature(func)
+    # the cache must not keep modules alive, so it is asked for functions only
+    owned = getattr(func, '__func__', None) or vars(type(func)).get('__call__')
+    if inspect.isfunction(owned):
+        return _accepted_by_signature(owned)
+    return _accepted_by_signature.__wrapped__(func)
+
+
+class FitPlan(NamedTuple):
+    """Fit parameters sorted by the way in which they travel."""
+
+    split: dict[str, Any]
+    rows: dict[str, Any]
+    unknown: list[str]
+
+
+def plan_fit_params(
+    fit_params: Mapping[str, Any],
+    n_rows: int | None,
+    split: Accepted,
+    forward: Accepted,
+    training_methods: Iterable[Accepted],
+    requested: Iterable[str],
+) -> FitPlan:
+    """Sort fit parameters.
+
+    Parameters
+    ----------
+    fit_params : mapping of str to object
+    n_rows : int or None
+        Length of the data, None if it has none.
+    split, forward : Accepted
+        What the split and the module's ``forward`` take.
+    training_methods : iterable of Accepted
+        What the overridden training methods take.
+    requested : iterable of str
+        The names requested by ``set_fit_request`` while metadata routing is on.
+
+    Returns
+    -------
+    FitPlan
+        What the split gets, what is batched by row, and the names that nothing takes.
+
+    Raises
+    ------
+    ValueError
+        If ``sample_weight`` has another length than the data.
+
+    """
+    requested = set(requested)
+    methods = list(training_methods)
+    plan = FitPlan({}, {}, [])
+    for name, value in fit_params.items():
+        by_row = name == 'sample_weight' or (name in requested and is_per_row(value, n_rows))
+        if name in split.names or (split.any_name and name != 'sample_weight'):
+            plan.split[name] = value
+        if by_row:
+            plan.rows[name] = value
+        known = by_row or name in split or name in forward or name in requested
+        if not known and not any(name in method for method in methods):
+            plan.unknown.append(name)
+    if n_rows is not None and 'sample_weight' in plan.rows:
+        check_weight_length(plan.rows['sample_weight'], n_rows)
+    return plan
+
+
+def is_per_row(value: Any, n_rows: int | None) -> bool:
+    """Tell whether a parameter has one value for each row of the data."""
+    if n_rows is None or isinstance(value, (str, bytes)) or not hasattr(value, '__len__'):
+        return False
+    try:
+        return get_len(value) == n_rows
+    except (TypeError, ValueError):
+        return False
+
+
+def check_weight_length(sample_weight: Any, n_rows: int) -> None:
+    """Raise if there is not one weight for each row."""
+    if not is_per_row(sample_weight, n_rows):
+        got = len(sample_weight) if hasattr(sample_weight, '__len__') else repr(sample_weight)
+        raise ValueError(
+            f'sample_weight needs one weight for each of the {n_rows} rows of X, got {got}.'
+        )
+
+
+def unknown_fit_params_message(method: str, names: Iterable[str]) -> str:
+    """Word the error about fit parameters that nothing takes."""
+    return (
+        f'{method} got unexpected fit parameter(s) {", ".join(map(repr, names))}: neither the '
+        f"module's forward nor train_split takes an argument of that name. Check the spelling, or "
+        f'give one of them such an argument.'
+    )
+
+
+def drop_split_params(
+    fit_params: Mapping[str, Any], forward: Accepted, split: Accepted
+) -> dict[str, Any]:
+    """Leave out what is meant for the split or the loss and is no argument of ``forward``.
+
+    A name that nothing takes is left in, so that ``forward`` itself refuses it.
+
+    """
+    return {
+        name: value
+        for name, value in fit_params.items()
+        if name in forward.names
+        or (forward.any_name and name not in split.names and name != 'sample_weight')
+        or not (name in split or name == 'sample_weight')
+    }
+
+
+class RoutingMixin:
+    """scikit-learn's metadata routing for ``fit`` and ``partial_fit``."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for method in ROUTED_METHODS:
+            # scikit-learn adds setters that know only the parameters named in the signature of
+            # fit; here any fit parameter can be requested
+            if isinstance(vars(cls).get(f'set_{method}_request'), RequestMethod):
+                delattr(cls, f'set_{method}_request')
+
+    def set_fit_request(self, **kwargs: Any) -> RoutingMixin:
+        """Request metadata for ``fit``.
+
+        Parameters
+        ----------
+        **kwargs : bool, None or str
+            For each name: True to request it, False to refuse it, None to have an error when it
+            is passed by a meta-estimator, or the name under which the meta-estimator gets it.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        RuntimeError
+            If metadata routing is off.
+
+        """
+        return self._set_request('fit', kwargs)
+
+    def set_partial_fit_request(self, **kwargs: Any) -> RoutingMixin:
+        """Request metadata for ``partial_fit``; see :meth:`set_fit_request`."""
+        return self._set_request('partial_fit', kwargs)
+
+    def _set_request(self, method: str, requests: Mapping[str, Any]) -> RoutingMixin:
+        if not metadata_routing._routing_enabled():
+            raise RuntimeError(
+                f'set_{method}_request needs metadata routing, which is off. Turn it on with '
+                f'sklearn.set_config(enable_metadata_routing=True).'
+            )
+        own = self._get_metadata_request()
+        for name, alias in requests.items():
+            getattr(own, method).add_request(param=name, alias=alias)
+        self._metadata_request = own
+        return self
+
+    def get_metadata_routing(self) -> metadata_routing.MetadataRouter:
+        """Return what the net requests for itself and what its split gets."""
+        router = metadata_routing.MetadataRouter(owner=self)
+        router.add_self_request(self)
+        mapping = metadata_routing.MethodMapping()
+        for method in ROUTED_METHODS:
+            mapping.add(caller=method, callee='split')
+        split = getattr(self, 'train_split', None)
+        return router.add(splitter=split, method_mapping=mapping)
+
+    def _requested_fit_params(self) -> set[str]:
+        """Return the names requested for ``fit`` or ``partial_fit``, if routing is on."""
+        if not metadata_routing._routing_enabled():
+            return set()
+        own = self._get_metadata_request()
+        return {
+            alias if isinstance(alias, str) else name
+            for method in ROUTED_METHODS
+            for name, alias in getattr(own, method).requests.items()
+            if alias is True or isinstance(alias, str)
+        }

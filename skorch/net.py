@@ -1,0 +1,1199 @@
+"""NeuralNet: a scikit-learn estimator around any PyTorch module.
+
+The methods stand in the order in which they run: construct, initialize, fit, step, predict, save
+and load. The machinery is in mixins and functions of private modules.
+
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from skorch import _persistence
+from skorch._batching import (
+    all_rows_in_order,
+    batch_view,
+    iterate,
+    iterator_params,
+    make_iterator,
+    with_data,
+)
+from skorch._components import (
+    ComponentsMixin,
+    InitialState,
+    is_loss_function,
+    restore_initial_state,
+)
+from skorch._convert import cast_floating
+from skorch._features import (
+    check_features,
+    columns_go_by_name,
+    frame_to_array,
+    is_frame,
+    rows_to_array,
+)
+from skorch._interrupt import inside_search
+from skorch._losses import call_criterion, match_target, weighted_loss
+from skorch._params import ParamsMixin
+from skorch._randomness import observers_apart, observing
+from skorch._routing import (
+    TRAINING_METHODS,
+    Accepted,
+    RoutingMixin,
+    accepted_by,
+    drop_split_params,
+    plan_fit_params,
+    unknown_fit_params_message,
+)
+from skorch._rowparams import (
+    RowBatch,
+    attach_row_params,
+    current_weight,
+    row_params,
+    weighted_by,
+)
+from skorch._structures import (
+    concatenate,
+    detached,
+    first_of,
+    floating_dtype,
+    merge_inputs,
+    with_arguments,
+    with_weight,
+)
+from skorch.callbacks import EpochTimer, PassthroughScoring, PrintLog
+from skorch.dataset import Dataset, ValidSplit, get_len, unpack_data
+from skorch.exceptions import (
+    DeviceWarning,
+    NotInitializedError,
+    SkorchAttributeError,
+    SkorchTrainingImpossibleError,
+    SkorchWarning,
+    StopTraining,
+)
+from skorch.history import History
+from skorch.setter import optimizer_setter
+from skorch.utils import (
+    FirstStepAccumulator,
+    TeeGenerator,
+    _identity,
+    _infer_predict_nonlinearity,
+    check_is_fitted,
+    duplicate_items,
+    get_map_location,
+    is_dataset,
+    params_for,
+    to_device,
+    to_numpy,
+    to_tensor,
+)
+
+__all__ = ['NeuralNet']
+
+
+class _OwnDefault:
+    """An attribute that each net gets for itself when it is first asked for."""
+
+    def __init__(self, factory: Callable[[], Any]) -> None:
+        self.factory = factory
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, net: Any, owner: type | None = None) -> Any:
+        if net is None:
+            return self.factory()
+        return vars(net).setdefault(self.name, self.factory())
+
+
+class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin):
+    """scikit-learn estimator around a PyTorch module.
+
+    Use one of the subclasses for classification and regression; this class leaves the task open.
+
+    Besides the parameters below, parameters of a component are passed with its name and two
+    underscores: ``module__hidden_units=20``, ``optimizer__momentum=0.9``,
+    ``iterator_train__shuffle=True``, ``callbacks__print_log=None``.
+
+    Parameters
+    ----------
+    module : Module class, factory, or Module instance
+        An instance keeps its weights when the net is initialized.
+    criterion : Module class, factory, Module instance, or function of (y_pred, y_true)
+    optimizer : Optimizer class (default=SGD)
+    lr : float (default=0.01)
+        Learning rate of the optimizer.
+    max_epochs : int (default=10)
+        Number of epochs that ``fit`` and ``partial_fit`` train.
+    batch_size : int (default=128)
+        Rows per batch; -1 puts all rows into one batch.
+    iterator_train, iterator_valid : class (default=DataLoader)
+        Make batches of a dataset, for training and for validation and prediction.
+    dataset : class (default=skorch.dataset.Dataset)
+        Made of X and y where X is not a dataset itself.
+    train_split : callable or None (default=ValidSplit(5))
+        Called with a dataset and y, returns a training and a validation dataset.
+    callbacks : list or None or 'disable' (default=None)
+        Callbacks beside the default ones: classes, instances, or tuples (name, callback).
+        'disable' runs none at all.
+    predict_nonlinearity : callable or None or 'auto' (default='auto')
+        Applied to the output of the module in ``predict_proba``. 'auto' chooses by the criterion.
+    warm_start : bool (default=False)
+        Let ``fit`` go on from the present weights instead of initializing anew.
+    verbose : int (default=1)
+        0 prints nothing.
+    device : str, torch.device or None (default='cpu')
+        Where module and batches are put; None leaves them where they are.
+    compile : bool (default=False)
+        Pass the modules to :func:`torch.compile`.
+    use_caching : bool or 'auto' (default='auto')
+        Whether scoring callbacks reuse the predictions of the epoch; 'auto' leaves it to them.
+    torch_load_kwargs : dict or None (default=None)
+        Arguments for :func:`torch.load`, whenever parameters or a pickled net are loaded. The map
+        location follows from ``device`` unless it is given here, and ``weights_only`` is True
+        unless it is given here.
+
+    Attributes
+    ----------
+    module_, criterion_, optimizer_
+        The components as they are trained.
+    history_ : History
+        What was recorded for each epoch and batch; also ``history``.
+    callbacks_ : list of tuple (name, callback)
+    initialized_ : bool
+    interrupted_ : bool
+        Whether the last training was ended by an interrupt of the keyboard.
+    n_features_in_ : int
+        Number of columns of X in ``fit``, for two-dimensional X.
+    feature_names_in_ : array of str
+        Names of the columns of X in ``fit``, for DataFrames with string column names.
+
+    """
+
+    initialized_ = False
+    interrupted_ = False
+    history_ = _OwnDefault(History)
+    _initial_states_: dict[str, InitialState] = {}
+    _trimmed_for_prediction = False
+
+    # ----------------------------------------------------------------------------- construction
+
+    def __init__(
+        self,
+        module: Any,
+        criterion: Any,
+        optimizer: Any = torch.optim.SGD,
+        lr: float = 0.01,
+        max_epochs: int = 10,
+        batch_size: int = 128,
+        iterator_train: Any = DataLoader,
+        iterator_valid: Any = DataLoader,
+        dataset: Any = Dataset,
+        train_split: Any = ValidSplit(5),  # noqa: B008  it is never changed
+        callbacks: Any = None,
+        predict_nonlinearity: Any = 'auto',
+        warm_start: bool = False,
+        verbose: int = 1,
+        device: Any = 'cpu',
+        compile: bool = False,
+        use_caching: Any = 'auto',
+        torch_load_kwargs: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.module = module
+        self.criterion = criterion
+        self.optimizer = optimizer
+        self.lr = lr
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.iterator_train = iterator_train
+        self.iterator_valid = iterator_valid
+        self.dataset = dataset
+        self.train_split = train_split
+        self.callbacks = callbacks
+        self.predict_nonlinearity = predict_nonlinearity
+        self.warm_start = warm_start
+        self.verbose = verbose
+        self.device = device
+        self.compile = compile
+        self.use_caching = use_caching
+        self.torch_load_kwargs = torch_load_kwargs
+
+        history = kwargs.pop('history', None)
+        if history is not None:
+            self.history_ = history
+        if kwargs:
+            self._undeclared_params = set(kwargs)
+            vars(self).update(kwargs)
+
+    @property
+    def history(self) -> History:
+        """What was recorded for each epoch and batch."""
+        return self.history_
+
+    @history.setter
+    def history(self, value: History) -> None:
+        self.history_ = value
+
+    @property
+    def _default_callbacks(self) -> list[tuple[str, Any]]:
+        return [
+            ('epoch_timer', EpochTimer()),
+            ('train_loss', PassthroughScoring(name='train_loss', on_train=True)),
+            ('valid_loss', PassthroughScoring(name='valid_loss')),
+            ('print_log', PrintLog()),
+        ]
+
+    def get_default_callbacks(self) -> list[tuple[str, Any]]:
+        """Return the callbacks that the net has by itself, as tuples (name, callback)."""
+        return self._default_callbacks
+
+    def __repr__(self) -> str:
+        state = 'initialized' if self.initialized_ else 'uninitialized'
+        if self.initialized_:
+            shown = {'module_': self.module_}
+        else:
+            shown = {'module': self.module}
+            shown.update({k: v for k, v in sorted(vars(self).items()) if k.startswith('module__')})
+        lines = [f'{type(self)}[{state}](']
+        for name, value in shown.items():
+            lines.append('  ' + f'{name}={value},'.replace('\n', '\n  '))
+        return '\n'.join([*lines, ')'])
+
+    def __sklearn_clone__(self) -> NeuralNet:
+        """Clone the net; a module instance that it has trained is as before in the clone."""
+        fresh = super().__sklearn_clone__()
+        for name, (instance, state) in self._initial_states_.items():
+            if getattr(self, name, None) is instance:
+                restore_initial_state(getattr(fresh, name), state)
+        return fresh
+
+    # --------------------------------------------------------------------------- initialization
+
+    def initialize(self) -> NeuralNet:
+        """Make all components of the net anew.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If a parameter was given that nothing takes.
+
+        """
+        self.check_training_readiness()
+        self._initialize_virtual_params()
+        self._initialize_callbacks()
+        self._initialize_module()
+        self._initialize_criterion()
+        self._initialize_optimizer()
+        self._initialize_history()
+        self._validate_params()
+        self.initialized_ = True
+        return self
+
+    def check_training_readiness(self) -> None:
+        """Raise if the net was trimmed and can only predict."""
+        if self._trimmed_for_prediction:
+            raise SkorchTrainingImpossibleError(
+                'The net was trimmed for prediction and cannot be trained any more. Keep an '
+                'untrimmed copy to train on, or make a new net.'
+            )
+
+    def initialize_callbacks(self) -> NeuralNet:
+        """Make the callbacks, with their names and parameters, as ``callbacks_``."""
+        names = [p for p in vars(self) if p.startswith('callbacks__') and vars(self)[p] is not None]
+        self._check_callback_params(names)
+        self.callbacks_ = [
+            (name, self._configured_callback(name, callback))
+            for name, callback in self._uniquely_named_callbacks()
+        ]
+        return self
+
+    def initialize_module(self) -> NeuralNet:
+        """Make the module as ``module_``.
+
+        Override it to make several modules; each is set as an attribute whose name ends in an
+        underscore, and is tracked from then on.
+
+        """
+        kwargs = self.get_params_for('module')
+        self.module_ = self.initialized_instance(self.module, kwargs)
+        return self
+
+    def initialize_criterion(self) -> NeuralNet:
+        """Make the criterion as ``criterion_``; a plain loss function stays what it is."""
+        kwargs = self.get_params_for('criterion')
+        if is_loss_function(self.criterion, kwargs):
+            self.criterion_ = with_arguments(self.criterion, kwargs)
+        else:
+            self.criterion_ = self.initialized_instance(self.criterion, kwargs)
+        return self
+
+    def initialize_optimizer(self, triggered_directly: bool | None = None) -> NeuralNet:
+        """Make the optimizer of all learnable parameters as ``optimizer_``.
+
+        Parameters
+        ----------
+        triggered_directly : bool or None
+            Not used; programs written for older versions pass it.
+
+        """
+        named_parameters = self.get_all_learnable_params()
+        args, kwargs = self.get_params_for_optimizer('optimizer', named_parameters)
+        self.optimizer_ = self.optimizer(*args, **kwargs)
+        return self
+
+    def initialize_history(self) -> NeuralNet:
+        """Empty the history; it stays the same object."""
+        self.history_.clear()
+        return self
+
+    def get_all_learnable_params(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Yield name and value of the parameters of all modules and criteria, each one once."""
+        seen: set[int] = set()
+        for name in (*self._modules, *self._criteria):
+            component = getattr(self, f'{name}_')
+            if not isinstance(component, nn.Module):
+                continue
+            for param_name, param in component.named_parameters():
+                if id(param) not in seen:
+                    seen.add(id(param))
+                    yield param_name, param
+
+    # ----------------------------------------------------------------------------------- events
+
+    def notify(self, method_name: str, **cb_kwargs: Any) -> None:
+        """Call a method on the net and then on each of its callbacks.
+
+        Parameters
+        ----------
+        method_name : str
+            Name of the event, such as ``'on_epoch_end'``.
+        **cb_kwargs
+            Passed on.
+
+        Raises
+        ------
+        StopTraining
+            If a callback raised it, after all callbacks have seen the event.
+
+        """
+        getattr(self, method_name)(self, **cb_kwargs)
+        stop = None
+        for _, callback in self.callbacks_:
+            if callback is None:
+                continue
+            try:
+                getattr(callback, method_name)(self, **cb_kwargs)
+            except StopTraining as exc:
+                stop = exc
+        if stop is not None:
+            raise stop
+
+    def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
+        """Called when training begins, with the data given to ``fit``."""
+
+    def on_train_end(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
+        """Called when training has ended regularly or by an interrupt of the keyboard."""
+
+    def on_train_error(
+        self, net: Any, X: Any = None, y: Any = None, error: Any = None, **kwargs: Any
+    ) -> None:
+        """Called instead of ``on_train_end`` when training ends with an exception."""
+
+    def on_epoch_begin(
+        self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any
+    ) -> None:
+        """Open a new row of the history."""
+        self.history.new_epoch()
+        self.history.record('epoch', len(self.history))
+
+    def on_epoch_end(
+        self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any
+    ) -> None:
+        """Called when an epoch, with its validation, has ended."""
+
+    def on_batch_begin(
+        self, net: Any, batch: Any = None, training: bool = False, **kwargs: Any
+    ) -> None:
+        """Open a new batch in the history."""
+        self.history.new_batch()
+
+    def on_batch_end(
+        self, net: Any, batch: Any = None, training: bool = False, **kwargs: Any
+    ) -> None:
+        """Called after each batch, also with ``loss`` and ``y_pred``."""
+
+    def on_grad_computed(
+        self,
+        net: Any,
+        named_parameters: Any,
+        batch: Any = None,
+        training: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        """Called after each backward pass, before the optimizer makes its step."""
+
+    # ---------------------------------------------------------------------------------- fitting
+
+    def fit(
+        self, X: Any, y: Any = None, *, sample_weight: Any = None, **fit_params: Any
+    ) -> NeuralNet:
+        """Initialize the net and train it.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, ...), dict or list of those, or Dataset
+        y : array-like of shape (n, ...) or None
+        sample_weight : array-like of shape (n,) or None
+            How much each row counts in the losses and scores.
+        **fit_params
+            Passed to ``train_split``, ``forward`` and overridden training methods, each to what
+            takes it.
+
+        Returns
+        -------
+        self
+
+        """
+        if not self.warm_start or not self.initialized_:
+            self._forget_data()
+            self._restore_initial_states()
+            self.initialize()
+        self.partial_fit(X, y, **with_weight(fit_params, sample_weight))
+        return self
+
+    def _forget_data(self) -> None:
+        """Forget what was learnt about X and y, not about parameters."""
+        for name in ('n_features_in_', 'feature_names_in_'):
+            vars(self).pop(name, None)
+
+    def partial_fit(
+        self,
+        X: Any,
+        y: Any = None,
+        classes: Any = None,
+        *,
+        sample_weight: Any = None,
+        **fit_params: Any,
+    ) -> NeuralNet:
+        """Train on from the present weights; the net is initialized if it was not.
+
+        Parameters
+        ----------
+        X, y, sample_weight, **fit_params
+            As in ``fit``; ``epochs`` trains another number of epochs than ``max_epochs``.
+        classes : array-like or None
+            All labels that will ever occur; used by classifiers.
+
+        Returns
+        -------
+        self
+
+        """
+        if not self.initialized_:
+            self.initialize()
+        self.interrupted_ = False
+        self._loss_warned_ = False
+        check_features(self, X, reset='n_features_in_' not in vars(self))
+        self._remember_initial_states()
+        fit_params = with_weight(fit_params, sample_weight)
+        try:
+            self.notify('on_train_begin', X=X, y=y)
+            with observers_apart():
+                self.fit_loop(X, y, **fit_params)
+        except StopTraining:
+            pass
+        except KeyboardInterrupt as exc:
+            self._handle_interrupt(X, y, exc)
+        except BaseException as exc:
+            self._notify_error(X, y, exc)
+            raise
+        self.notify('on_train_end', X=X, y=y)
+        return self
+
+    def _handle_interrupt(self, X: Any, y: Any, interrupt: KeyboardInterrupt) -> None:
+        self.interrupted_ = True
+        if inside_search():
+            self._notify_error(X, y, interrupt)
+            raise interrupt
+        warnings.warn(
+            f'Training was interrupted in epoch {len(self.history)}; the net keeps the weights of '
+            f'this moment. Call partial_fit to train on.',
+            SkorchWarning,
+            stacklevel=4,
+        )
+
+    def _notify_error(self, X: Any, y: Any, error: BaseException) -> None:
+        """Let callbacks close what they opened; nothing they do hides the error."""
+        handlers = [self, *(callback for _, callback in vars(self).get('callbacks_', ()))]
+        for handler in handlers:
+            try:
+                # callbacks need not derive from Callback
+                on_train_error = getattr(handler, 'on_train_error', None)
+                if on_train_error is not None:
+                    on_train_error(self, X=X, y=y, error=error)
+            except Exception as exc:
+                warnings.warn(
+                    f'{type(handler).__name__}.on_train_error failed with {exc!r} while the error '
+                    f'{error!r} of the training was handled.',
+                    SkorchWarning,
+                    stacklevel=4,
+                )
+
+    def fit_loop(
+        self,
+        X: Any,
+        y: Any = None,
+        epochs: int | None = None,
+        *,
+        _routing_method: str = 'fit',
+        **fit_params: Any,
+    ) -> NeuralNet:
+        """Train for some epochs, without initializing anything.
+
+        Parameters
+        ----------
+        X, y, **fit_params
+            As in ``fit``.
+        epochs : int or None
+            Number of epochs; None takes ``max_epochs``.
+
+        Returns
+        -------
+        self
+
+        """
+        self.check_data(X, y)
+        self.check_training_readiness()
+        epochs = self.max_epochs if epochs is None else epochs
+
+        dataset_train, dataset_valid = self.get_split_datasets(X, y, **fit_params)
+        # what travels with the dataset comes back with each batch
+        fit_params = {k: v for k, v in fit_params.items() if k not in row_params(dataset_train)}
+        iterator_train = self.get_iterator(dataset_train, training=True)
+        iterator_valid = None
+        if dataset_valid is not None:
+            iterator_valid = self.get_iterator(dataset_valid, training=False)
+
+        datasets = {'dataset_train': dataset_train, 'dataset_valid': dataset_valid}
+        for _ in range(epochs):
+            self.notify('on_epoch_begin', **datasets)
+            self.run_single_epoch(
+                iterator_train,
+                training=True,
+                prefix='train',
+                step_fn=self.train_step,
+                **fit_params,
+            )
+            self.run_single_epoch(
+                iterator_valid,
+                training=False,
+                prefix='valid',
+                step_fn=self.validation_step,
+                **fit_params,
+            )
+            self.notify('on_epoch_end', **datasets)
+        return self
+
+    def run_single_epoch(
+        self,
+        iterator: Iterable[Any] | None,
+        training: bool,
+        prefix: str,
+        step_fn: Callable[..., dict[str, Any]],
+        **fit_params: Any,
+    ) -> None:
+        """Run all batches of one pass over the training or validation data.
+
+        Parameters
+        ----------
+        iterator : iterable of batches or None
+            With None nothing is done.
+        training : bool
+        prefix : str
+            ``'train'`` or ``'valid'``; names the entries of the history.
+        step_fn : callable
+            Takes a batch and returns a dict with ``loss`` and ``y_pred``.
+        **fit_params
+            Passed to ``step_fn``.
+
+        """
+        if iterator is None:
+            return
+        finite = True
+        batch_count = 0
+        for batch in iterator:
+            self.notify('on_batch_begin', batch=batch, training=training)
+            rows = batch.row_params if isinstance(batch, RowBatch) else {}
+            with weighted_by(rows.get('sample_weight')):
+                step = step_fn(batch, **{**fit_params, **rows})
+            loss = step['loss'].item()
+            self.history.record_batch(f'{prefix}_loss', loss)
+            self.history.record_batch(f'{prefix}_batch_size', get_len(first_of(batch)))
+            if 'sample_weight' in rows:
+                total = rows['sample_weight'].sum().item()
+                self.history.record_batch(f'{prefix}_batch_weight', total)
+            self.notify('on_batch_end', batch=batch, training=training, **detached(step))
+            batch_count += 1
+            finite = finite and math.isfinite(loss)
+        self.history.record(f'{prefix}_batch_count', batch_count)
+        if not finite:
+            self._warn_of_loss(prefix)
+
+    def _warn_of_loss(self, prefix: str) -> None:
+        if vars(self).get('_loss_warned_'):
+            return
+        self._loss_warned_ = True
+        warnings.warn(
+            f'The {prefix} loss is not finite (NaN or infinity) in epoch {len(self.history)}. Look '
+            f'for NaN in the data, lower the learning rate, or clip the gradients with '
+            f'skorch.callbacks.GradientNormClipping; training goes on.',
+            SkorchWarning,
+            stacklevel=2,
+        )
+
+    # ------------------------------------------------------------------------------------- data
+
+    def check_data(self, X: Any, y: Any = None) -> None:
+        """Check the data given to ``fit``; subclasses raise on data that they cannot take."""
+
+    def get_dataset(self, X: Any, y: Any = None) -> Any:
+        """Return a dataset of X and y; a dataset is returned as it is.
+
+        Parameters
+        ----------
+        X : array-like, dict or list of those, or Dataset
+        y : array-like or None
+
+        Returns
+        -------
+        Dataset
+
+        """
+        if is_dataset(X):
+            return X
+        X = rows_to_array(X)
+        dataset, kwargs = self.dataset, self.get_params_for('dataset')
+        if not isinstance(dataset, type) and not callable(dataset):
+            if kwargs:
+                raise TypeError(
+                    f'dataset__{next(iter(kwargs))} cannot be set on the dataset instance '
+                    f'{dataset!r}. Pass a class as dataset, or leave out its parameters.'
+                )
+            return dataset
+        return dataset(X, y, **kwargs)
+
+    def get_split_datasets(self, X: Any, y: Any = None, **fit_params: Any) -> tuple[Any, Any]:
+        """Return the training and the validation dataset.
+
+        Parameters
+        ----------
+        X, y
+            As in ``fit``.
+        **fit_params
+            What ``train_split`` takes reaches it; values for each row go with the datasets.
+
+        Returns
+        -------
+        dataset_train : Dataset
+        dataset_valid : Dataset or None
+
+        """
+        dataset = self.get_dataset(X, y)
+        split_params = {}
+        if fit_params:
+            plan = self._plan_fit_params(dataset, fit_params)
+            dataset = attach_row_params(dataset, plan.rows)
+            split_params = plan.split
+        if not self.train_split:
+            return dataset, None
+        return self.train_split(dataset, y, **split_params)
+
+    def _plan_fit_params(self, dataset: Any, fit_params: Mapping[str, Any]) -> Any:
+        overridden = [
+            accepted_by(getattr(type(self), name))
+            for name in TRAINING_METHODS
+            if getattr(type(self), name) is not getattr(NeuralNet, name)
+            and not getattr(type(self), name).__module__.startswith('skorch.')
+        ]
+        plan = plan_fit_params(
+            fit_params,
+            n_rows=len(dataset) if hasattr(dataset, '__len__') else None,
+            split=self._accepted_by_split(),
+            forward=accepted_by(self.module_),
+            training_methods=overridden,
+            requested=self._requested_fit_params(),
+        )
+        if plan.unknown:
+            raise TypeError(unknown_fit_params_message(f'{type(self).__name__}.fit', plan.unknown))
+        return plan
+
+    def _accepted_by_split(self) -> Accepted:
+        return accepted_by(self.train_split or None)
+
+    def get_iterator(self, dataset: Any, training: bool = False) -> Any:
+        """Return an iterator over the batches of a dataset.
+
+        Parameters
+        ----------
+        dataset : Dataset
+        training : bool
+            Use ``iterator_train`` and its parameters, else ``iterator_valid``.
+
+        Returns
+        -------
+        iterable of batches (Xi, yi)
+
+        """
+        name = 'iterator_train' if training else 'iterator_valid'
+        kwargs = iterator_params(self.get_params_for(name), self.batch_size, dataset, training)
+        view = batch_view(dataset, self._dataset_for_batches)
+        return make_iterator(getattr(self, name), dataset, view, kwargs)
+
+    def _dataset_for_batches(self, dataset: Dataset) -> Dataset:
+        """Return the dataset as batches are drawn from it: X as the module takes it, y as codes."""
+        X, y = dataset.X, dataset.y
+        if is_frame(X) and not columns_go_by_name(self.module_, X.columns):
+            X = frame_to_array(X)
+        if y is not None:
+            y = self._encode_targets(y)
+        return dataset if X is dataset.X and y is dataset.y else with_data(dataset, X, y)
+
+    def _encode_targets(self, y: Any) -> Any:
+        """Return targets as the criterion takes them; classifiers turn labels into codes."""
+        return y
+
+    def _decode_labels(self, y: np.ndarray) -> np.ndarray:
+        """Return what the user calls the targets of a batch; the inverse of encoding."""
+        return y
+
+    # ------------------------------------------------------------------------------------ steps
+
+    def _set_training(self, training: bool = True) -> None:
+        """Switch modules and criteria to training or evaluation mode."""
+        for name in (*self._modules, *self._criteria):
+            component = getattr(self, f'{name}_')
+            if isinstance(component, nn.Module):
+                component.train(training)
+
+    def get_train_step_accumulator(self) -> FirstStepAccumulator:
+        """Return what keeps the result of a step if the optimizer evaluates it repeatedly."""
+        return FirstStepAccumulator()
+
+    def train_step(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
+        """Make one step of the optimizer on a batch.
+
+        Parameters
+        ----------
+        batch : tuple (Xi, yi)
+        **fit_params
+            Passed to ``train_step_single``.
+
+        Returns
+        -------
+        dict
+            ``loss`` and ``y_pred``.
+
+        """
+        accumulator = self.get_train_step_accumulator()
+
+        def step_fn() -> Any:
+            self._zero_grad_optimizer()
+            step = self.train_step_single(batch, **fit_params)
+            accumulator.store_step(step)
+            self.notify(
+                'on_grad_computed',
+                named_parameters=TeeGenerator(self.get_all_learnable_params()),
+                batch=batch,
+                training=True,
+            )
+            return step['loss']
+
+        self._step_optimizer(step_fn)
+        return accumulator.get_step()
+
+    def _step_optimizer(self, step_fn: Callable[[], Any]) -> None:
+        for name in self._optimizers:
+            getattr(self, f'{name}_').step(step_fn)
+
+    def _zero_grad_optimizer(self, set_to_none: bool | None = None) -> None:
+        kwargs = {} if set_to_none is None else {'set_to_none': set_to_none}
+        for name in self._optimizers:
+            getattr(self, f'{name}_').zero_grad(**kwargs)
+
+    def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
+        """Compute loss and gradients of a batch.
+
+        Parameters
+        ----------
+        batch : tuple (Xi, yi)
+        **fit_params
+            Passed to ``infer``.
+
+        Returns
+        -------
+        dict
+            ``loss`` and ``y_pred``.
+
+        """
+        self._set_training(True)
+        Xi, yi = unpack_data(batch)
+        y_pred = self.infer(Xi, **fit_params)
+        loss = self.get_loss(y_pred, yi, X=Xi, training=True)
+        loss.backward()
+        return {'loss': loss, 'y_pred': y_pred}
+
+    def validation_step(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
+        """Compute the loss of a batch of the validation data.
+
+        Parameters and returned value are those of ``train_step``.
+
+        """
+        self._set_training(False)
+        Xi, yi = unpack_data(batch)
+        with torch.no_grad():
+            y_pred = self.infer(Xi, **fit_params)
+            loss = self.get_loss(y_pred, yi, X=Xi, training=False)
+        return {'loss': loss, 'y_pred': y_pred}
+
+    def evaluation_step(self, batch: Any, training: bool = False) -> Any:
+        """Return the output of the module for a batch.
+
+        Parameters
+        ----------
+        batch : tuple (Xi, yi)
+            The target is not used.
+        training : bool
+            Leave the module in training mode and record gradients.
+
+        """
+        self.check_is_fitted()
+        Xi, _ = unpack_data(batch)
+        with torch.set_grad_enabled(training):
+            self._set_training(training)
+            return self.infer(Xi)
+
+    def infer(self, x: Any, **fit_params: Any) -> Any:
+        """Call the module.
+
+        Parameters
+        ----------
+        x : array-like, or dict of those
+            A batch of inputs; the entries of a dict go to the arguments of ``forward``. Floating
+            point inputs get the dtype of the module's parameters.
+        **fit_params
+            Further arguments of ``forward``.
+
+        Returns
+        -------
+        object
+            What the module returns.
+
+        """
+        x = cast_floating(to_tensor(x, device=self.device), floating_dtype(self.module_))
+        if fit_params:
+            forward = accepted_by(self.module_)
+            fit_params = drop_split_params(fit_params, forward, self._accepted_by_split())
+            fit_params = to_device(fit_params, self.device)
+        if isinstance(x, Mapping):
+            return self.module_(**merge_inputs(x, fit_params))
+        return self.module_(x, **fit_params)
+
+    def get_loss(self, y_pred: Any, y_true: Any, X: Any = None, training: bool = False) -> Any:
+        """Return the loss of a batch.
+
+        Parameters
+        ----------
+        y_pred : tensor
+            Output of the module.
+        y_true : array-like
+            Target of the batch.
+        X : array-like or None
+            Input of the batch; not used here.
+        training : bool
+            Whether the loss is for training; not used here.
+
+        Returns
+        -------
+        tensor
+
+        """
+        y_true = to_tensor(y_true, device=self.device)
+        y_true = match_target(self.criterion_, y_pred, y_true)
+        weight = current_weight()
+        if weight is None:
+            return call_criterion(self.criterion_, y_pred, y_true)
+        return weighted_loss(self.criterion_, y_pred, y_true, weight)
+
+    # ------------------------------------------------------------------------------- prediction
+
+    def check_is_fitted(self, attributes: Any = None, *args: Any, **kwargs: Any) -> None:
+        """Raise if the net is not initialized.
+
+        Parameters
+        ----------
+        attributes : str, list of str or None
+            What has to be there; None means all components.
+
+        Raises
+        ------
+        NotInitializedError
+
+        """
+        if attributes is None:
+            attributes = [f'{name}_' for name in self._modules or ('module',)]
+        check_is_fitted(self, attributes, *args, **kwargs)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return bool(self.initialized_)
+
+    def forward_iter(self, X: Any, training: bool = False, device: Any = 'cpu') -> Iterator[Any]:
+        """Yield the output of the module batch by batch, in the order of the rows.
+
+        Parameters
+        ----------
+        X : array-like, dict or list of those, or Dataset
+        training : bool
+            Leave the module in training mode.
+        device : str or torch.device
+            Where the outputs are put.
+
+        Yields
+        ------
+        tensor, or what else the module returns
+
+        """
+        check_features(self, X, reset=False)
+        dataset = self.get_dataset(X)
+        with all_rows_in_order():
+            iterator = self.get_iterator(dataset, training=False)
+        with observing():
+            batches = iterate(iterator)
+        while True:
+            # a generator may be left at a yield for good, so no context is open there
+            with observing():
+                batch = next(batches, None)
+                if batch is None:
+                    return
+                y_pred = self.evaluation_step(batch, training=training)
+            yield to_device(y_pred, device=device)
+
+    def forward(self, X: Any, training: bool = False, device: Any = 'cpu') -> Any:
+        """Return the output of the module for all rows.
+
+        Parameters
+        ----------
+        X, training, device
+            As in ``forward_iter``.
+
+        Returns
+        -------
+        tensor, or tuple or dict of tensors, as the module returns them
+
+        """
+        return concatenate(list(self.forward_iter(X, training=training, device=device)))
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Return the output of the module after the nonlinearity.
+
+        If the module returns several values, the first one is taken.
+
+        Parameters
+        ----------
+        X : array-like, dict or list of those, or Dataset
+
+        Returns
+        -------
+        array of shape (n, ...)
+
+        """
+        nonlinearity = self._get_predict_nonlinearity()
+        outputs = [
+            to_numpy(nonlinearity(first_of(y_pred)))
+            for y_pred in self.forward_iter(X, training=False)
+        ]
+        return np.concatenate(outputs, axis=0)
+
+    def _get_predict_nonlinearity(self) -> Callable[[Any], Any]:
+        self.check_is_fitted()
+        nonlinearity = self.predict_nonlinearity
+        if nonlinearity is None:
+            return _identity
+        if isinstance(nonlinearity, str) and nonlinearity == 'auto':
+            return _infer_predict_nonlinearity(self)
+        if callable(nonlinearity):
+            return nonlinearity
+        raise TypeError(
+            f"predict_nonlinearity has to be a callable, 'auto' or None, got {nonlinearity!r}."
+        )
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return the predictions; here, the same as ``predict_proba``.
+
+        Parameters
+        ----------
+        X : array-like, dict or list of those, or Dataset
+
+        Returns
+        -------
+        array of shape (n, ...)
+
+        """
+        return self.predict_proba(X)
+
+    def trim_for_prediction(self) -> None:
+        """Drop all that prediction does not need; the net cannot be trained any more."""
+        if self._trimmed_for_prediction:
+            return
+        self.check_is_fitted()
+        self._set_training(False)
+        self.callbacks = None
+        self.callbacks_ = []
+        self.train_split = None
+        self.iterator_train = None
+        self.history_ = History()
+        self.optimizer = None
+        for name in self._optimizers:
+            setattr(self, f'{name}_', None)
+        self._initial_states_ = {}
+        self._trimmed_for_prediction = True
+
+    # ------------------------------------------------------------------------ saving and loading
+
+    def save_params(
+        self,
+        f_params: Any = None,
+        f_optimizer: Any = None,
+        f_criterion: Any = None,
+        f_history: Any = None,
+        use_safetensors: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        """Save the state of components to files.
+
+        Parameters
+        ----------
+        f_params, f_optimizer, f_criterion : path or file object or None
+            Get the state dict of module, optimizer and criterion. A path is written as a whole or
+            not at all.
+        f_history : path or file object or None
+            Gets the history as JSON.
+        use_safetensors : bool
+            Write the safetensors format, which holds tensors only.
+        **kwargs
+            ``f_<name>`` for any other component.
+
+        Raises
+        ------
+        NotInitializedError
+        AttributeError
+            If there is no such component.
+
+        """
+        files = self._files_by_attribute(
+            'save',
+            f_params=f_params,
+            f_optimizer=f_optimizer,
+            f_criterion=f_criterion,
+            f_history=f_history,
+            **kwargs,
+        )
+        _persistence.save_params(self, files, use_safetensors=use_safetensors)
+
+    def load_params(
+        self,
+        f_params: Any = None,
+        f_optimizer: Any = None,
+        f_criterion: Any = None,
+        f_history: Any = None,
+        checkpoint: Any = None,
+        use_safetensors: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        """Load what ``save_params`` or a checkpoint saved; all of it or, on an error, nothing.
+
+        The arguments for :func:`torch.load` are the net's ``torch_load_kwargs`` together with the
+        map location that follows from its ``device``.
+
+        Parameters
+        ----------
+        f_params, f_optimizer, f_criterion, f_history : path or file object or None
+        checkpoint : Checkpoint or None
+            Load all files of this checkpoint; files given as well replace the checkpoint's.
+        use_safetensors : bool
+        **kwargs
+            ``f_<name>`` for any other component.
+
+        Raises
+        ------
+        NotInitializedError
+        AttributeError
+            If there is no such component.
+
+        """
+        given = {
+            'f_params': f_params,
+            'f_optimizer': f_optimizer,
+            'f_criterion': f_criterion,
+            'f_history': f_history,
+            **kwargs,
+        }
+        if checkpoint is not None:
+            given = _persistence.checkpoint_files(self, checkpoint, given)
+        files = self._files_by_attribute('load', **given)
+        if not files:
+            print('Nothing to load')
+            return
+        _persistence.load_params(self, files, use_safetensors=use_safetensors)
+
+    def _files_by_attribute(self, action: str, **files: Any) -> dict[str, Any]:
+        """Turn ``{'f_params': file}`` into ``{'module_': file}``."""
+        by_attribute = {}
+        for key, file in files.items():
+            if file is None:
+                continue
+            name = {'f_params': 'module', 'f_history': 'history'}.get(key, key.removeprefix('f_'))
+            by_attribute[f'{name}_'] = file
+            if name != 'history':
+                self._check_component(key, f'{name}_', action)
+        return by_attribute
+
+    def _check_component(self, key: str, attribute: str, action: str) -> None:
+        if not self.initialized_:
+            raise NotInitializedError(
+                f'Cannot {action} the state of a net that is not initialized. Call initialize or '
+                f'fit first.'
+            )
+        if not key.startswith('f_') or not hasattr(self, attribute):
+            components = [*self._modules, *self._criteria, *self._optimizers]
+            raise AttributeError(
+                f'Cannot {action} {key!r}: the net has no component {attribute!r}. Its components '
+                f'are: {", ".join(f"{name}_" for name in components)}, each with an argument '
+                f'f_<name>.'
+            )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the attributes of the net as a new dict; pickling packs their tensors."""
+        return _persistence.get_state(self)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore a pickled net of this or an older version, on the devices of this host."""
+        _persistence.set_state(self, state)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return _persistence.reduce_net(self, protocol)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> NeuralNet:
+        return _persistence.deepcopy_net(self, memo)
