@@ -198,11 +198,11 @@ def _storage_view(storage: torch.UntypedStorage, protocol: int) -> Any:
         return storage.nbytes()
     if storage.device.type != 'cpu':
         storage = storage.cpu()
-    view = torch.empty(0, dtype=torch.uint8).set_(storage).numpy()
+    view: Any = torch.empty(0, dtype=torch.uint8).set_(storage).numpy()
     if protocol < 5:
         return view.tobytes()
     view.flags.writeable = False
-    return pickle.PickleBuffer(memoryview(view))
+    return pickle.PickleBuffer(view)
 
 
 def pack(state: Any, net: Any, protocol: int) -> dict[str, Any]:

@@ -1,0 +1,236 @@
+"""Read and write one state dict, and say what is wrong with a file."""
+
+from __future__ import annotations
+
+import copy
+import os
+import pickle
+import re
+from typing import Any
+
+import numpy as np
+import torch
+
+from skorch._files import open_atomic
+from skorch._load_options import LoadPlan, Source, call_torch_load
+from skorch._optional import require
+
+_SAFETENSORS = 'use_safetensors=True'
+
+
+class StateFile:
+    """A path or file object from which a state is loaded.
+
+    Parameters
+    ----------
+    f : str, path-like or file object
+        A file object is read from its present position.
+
+    """
+
+    def __init__(self, f: Any) -> None:
+        self.is_path = isinstance(f, str | bytes | os.PathLike)
+        self.f: Any = os.fsdecode(f) if isinstance(f, bytes) else f
+        self.start = None if self.is_path else f.tell()
+
+    @property
+    def name(self) -> str:
+        """How messages call it."""
+        if self.is_path:
+            return repr(os.fspath(self.f))
+        return f'the file object {getattr(self.f, "name", type(self.f).__name__)!r}'
+
+    @property
+    def source(self) -> Source:
+        """Of which kind it is for the rule about load options."""
+        return 'path' if self.is_path else 'file'
+
+    def open(self) -> Any:
+        """Return what ``torch.load`` takes; a file object stands at its start again."""
+        if not self.is_path:
+            self.f.seek(self.start)
+        return self.f
+
+    def read(self, size: int = -1) -> bytes:
+        """Return the first bytes, by default all."""
+        if not self.is_path:
+            return self.open().read(size)
+        with open(self.f, 'rb') as file:
+            return file.read(size)
+
+
+def read_state(file: StateFile, plan: LoadPlan, use_safetensors: bool) -> Any:
+    """Read a state dict.
+
+    Parameters
+    ----------
+    file : StateFile
+    plan : LoadPlan
+        Decides the location of the tensors.
+    use_safetensors : bool
+        Whether the file is a safetensors one.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    Exception
+        What torch or safetensors raise where the content is wrong; the text says what it is.
+
+    """
+    try:
+        return _read_safetensors(file, plan) if use_safetensors else _read_torch(file, plan)
+    except (OSError, ImportError, MemoryError):
+        raise
+    except Exception as exc:
+        raise _same_kind(exc)(
+            f'The state in {file.name} cannot be loaded: {_reason(file, exc, use_safetensors)}'
+        ) from exc
+
+
+def _read_torch(file: StateFile, plan: LoadPlan) -> Any:
+    try:
+        return call_torch_load(file.open, plan.kwargs)
+    except pickle.UnpicklingError as exc:
+        if not plan.kwargs['weights_only'] or 'numpy' not in str(exc):
+            raise
+    # Earlier versions saved a learning rate from np.logspace as the numpy number that it was.
+    with torch.serialization.safe_globals(_numpy_numbers()):
+        return call_torch_load(file.open, plan.kwargs)
+
+
+def _numpy_numbers() -> list[Any]:
+    """Return what rebuilds numbers of numpy, under the names that its versions used."""
+    rebuild = np.float64(0).__reduce__()[0]
+    names = ('numpy._core.multiarray.scalar', 'numpy.core.multiarray.scalar')
+    kinds = {type(np.dtype(kind)) for kind in '?bBhHiIlLqQefdFD'}
+    return [*((rebuild, name) for name in names), np.dtype, *kinds]
+
+
+def _same_kind(exc: Exception) -> type[Exception]:
+    kinds = (EOFError, pickle.UnpicklingError, RuntimeError, ValueError)
+    for kind in kinds:
+        if isinstance(exc, kind):
+            return kind
+    return type(exc) if type(exc).__name__ == 'SafetensorError' else pickle.UnpicklingError
+
+
+def _reason(file: StateFile, exc: Exception, use_safetensors: bool) -> str:
+    head = file.read(16)
+    is_safetensors = head[8:9] == b'{'  # its length comes first, which may begin with any byte
+    if not head:
+        return 'it is empty. Save it again or load another file.'
+    if use_safetensors:
+        if head[:2] == b'PK' or (head[:1] == b'\x80' and not is_safetensors):
+            return f'it is a file of torch.save. Load it without {_SAFETENSORS}.'
+        return f'it is damaged or not a safetensors file ({exc}). Get or save it again.'
+    if is_safetensors:
+        return f'it is a safetensors file. Load it with {_SAFETENSORS}.'
+    if 'mmap' in str(exc):
+        return f'{exc}'
+    if head[:2] == b'PK' and not isinstance(exc, pickle.UnpicklingError):
+        return f'it is truncated or damaged ({_first_line(exc)}). Get or save it again.'
+    return _reason_of_pickle(head, exc)
+
+
+def _reason_of_pickle(head: bytes, exc: Exception) -> str:
+    named = re.search(r'(?:GLOBAL|Unsupported (?:class|global)):? ([\w.]+)', str(exc))
+    if named:
+        return (
+            f'it holds {named[1]}, which is neither a tensor nor a plain value. If you trust '
+            "the file, load it with torch_load_kwargs={'weights_only': False}."
+        )
+    if head[:1] == b'\x80' or head[:2] == b'PK':
+        return f'it is truncated or damaged ({_first_line(exc)}). Get or save it again.'
+    return 'it is not a file that torch.save wrote. Check the path.'
+
+
+def _first_line(exc: Exception) -> str:
+    return str(exc).partition('\n')[0]
+
+
+def _read_safetensors(file: StateFile, plan: LoadPlan) -> dict[str, torch.Tensor]:
+    safetensors = require('safetensors.torch', 'load_params(use_safetensors=True)')
+    location = plan.kwargs['map_location']
+    if callable(location):
+        return {key: _moved(value, location) for key, value in _load(file, safetensors).items()}
+    if file.is_path:
+        return safetensors.load_file(file.f, device=str(location))
+    return {key: value.to(location) for key, value in _load(file, safetensors).items()}
+
+
+def _load(file: StateFile, safetensors: Any) -> dict[str, torch.Tensor]:
+    return safetensors.load_file(file.f) if file.is_path else safetensors.load(file.read())
+
+
+def _moved(tensor: torch.Tensor, rule: Any) -> torch.Tensor:
+    storage = rule(tensor.untyped_storage(), 'cpu')
+    place = (tensor.storage_offset(), tensor.size(), tensor.stride())
+    return torch.empty(0, dtype=tensor.dtype, device=storage.device).set_(storage, *place)
+
+
+def write_state(state: Any, f: Any, use_safetensors: bool) -> None:
+    """Write a state dict; the file at a path is replaced as a whole.
+
+    Parameters
+    ----------
+    state : dict
+    f : str, path-like or file object
+    use_safetensors : bool
+
+    Raises
+    ------
+    ValueError
+        If something else than a tensor is to go into a safetensors file.
+
+    """
+    if use_safetensors:
+        safetensors = require('safetensors.torch', 'save_params(use_safetensors=True)')
+        content = safetensors.save(_separate_tensors(state, f), metadata={'format': 'pt'})
+        with open_atomic(f) as file:
+            file.write(content)
+        return
+    with open_atomic(f) as file:
+        torch.save(without_numpy_numbers(state), file)
+
+
+def _separate_tensors(state: dict[str, Any], f: Any) -> dict[str, torch.Tensor]:
+    """Return the tensors dense and without shared memory, which safetensors refuses."""
+    tensors: dict[str, torch.Tensor] = {}
+    seen: set[int] = set()
+    for key, value in state.items():
+        if not isinstance(value, torch.Tensor):
+            raise ValueError(
+                f'Cannot save {key!r}, of type {type(value).__name__}, to {f}: safetensors files '
+                'hold tensors only, not for instance the state of an optimizer. Save it without '
+                f'{_SAFETENSORS}.'
+            )
+        memory = value.untyped_storage()._cdata
+        shared = memory in seen
+        seen.add(memory)
+        tensors[key] = value.detach().clone() if shared else value.detach()
+        tensors[key] = tensors[key].contiguous()
+    return tensors
+
+
+def without_numpy_numbers(value: Any) -> Any:
+    """Return a state with plain numbers for those of numpy, which safe loading refuses.
+
+    Containers are copied only where something in them changes.
+
+    """
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, dict):
+        plain = {key: without_numpy_numbers(each) for key, each in value.items()}
+        if all(plain[key] is value[key] for key in plain):
+            return value
+        copied = copy.copy(value)
+        copied.update(plain)
+        return copied
+    if type(value) in (list, tuple):
+        items = [without_numpy_numbers(each) for each in value]
+        return (
+            value if all(a is b for a, b in zip(items, value, strict=True)) else type(value)(items)
+        )
+    return value
