@@ -26,6 +26,21 @@ from skorch._load_options import LoadPlan, call_torch_load, caller_options, torc
 from skorch._pickling import load_storages, modules_in, opens_net, pack, unpack
 from skorch._restricted import Names, carried_by
 
+_DTYPES_OF_STORAGES = {
+    'BFloat16Storage': torch.bfloat16,
+    'BoolStorage': torch.bool,
+    'ByteStorage': torch.uint8,
+    'CharStorage': torch.int8,
+    'ComplexDoubleStorage': torch.complex128,
+    'ComplexFloatStorage': torch.complex64,
+    'DoubleStorage': torch.float64,
+    'FloatStorage': torch.float32,
+    'HalfStorage': torch.float16,
+    'IntStorage': torch.int32,
+    'LongStorage': torch.int64,
+    'ShortStorage': torch.int16,
+}
+
 KEY = '__cuda_dependent_attributes__'
 
 
@@ -121,8 +136,10 @@ class _ArchiveUnpickler(_RestrictedUnpickler):
         if key not in self.storages:
             content = self.archive.read(f'{self.root}/data/{key}')
             self.storages[key] = load_storages([content], [tag], self.plan.kwargs)[0]
-        dtype = torch.uint8 if storage_type is torch.UntypedStorage else storage_type.dtype
         storage = self.storages[key]
+        if storage_type is torch.UntypedStorage:
+            return storage
+        dtype = _DTYPES_OF_STORAGES[storage_type.__name__]
         return torch.TypedStorage(wrap_storage=storage, dtype=dtype, _internal=True)
 
 

@@ -43,6 +43,7 @@ from skorch._features import (
 from skorch._interrupt import inside_search
 from skorch._losses import call_criterion, match_target, weighted_loss
 from skorch._params import ParamsMixin
+from skorch._pickling import OpensAnywhere
 from skorch._randomness import observers_apart, observing
 from skorch._routing import (
     TRAINING_METHODS,
@@ -114,7 +115,7 @@ class _OwnDefault:
         return vars(net).setdefault(self.name, self.factory())
 
 
-class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin):
+class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
     """scikit-learn estimator around a PyTorch module.
 
     Use one of the subclasses for classification and regression; this class leaves the task open.
@@ -1191,9 +1192,3 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin):
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore a pickled net of this or an older version, on the devices of this host."""
         _persistence.set_state(self, state)
-
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        return _persistence.reduce_net(self, protocol)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> NeuralNet:
-        return _persistence.deepcopy_net(self, memo)
