@@ -113,7 +113,6 @@ def _names_a_module(files: Mapping[str, Any]) -> bool:
 def _text_about_missing(missing: list[str], loaded: list[str]) -> str:
     consequence = f'only {", ".join(loaded)} is loaded' if loaded else 'nothing is loaded'
     return (
-        f'LoadInitState finds only a part of the checkpoint: {", ".join(missing)} is missing, '
-        f'so {consequence}. Save all of it, or set the f_ arguments of the checkpoint callback '
-        f'to None for what is not to be saved.'
+        f'The checkpoint of LoadInitState lacks {", ".join(missing)}, so {consequence}. Save all '
+        f'of it, or set the f_ arguments of the checkpoint callback to None for what is not saved.'
     )

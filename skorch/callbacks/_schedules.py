@@ -73,6 +73,8 @@ def _share_of_range(step: int, period: float, period_mult: float) -> float:
     A period of length p has p + 1 steps, so that both bounds occur in it.
 
     """
+    if period_mult == 1:
+        step %= int(period) + 1
     while step > period:
         step -= int(period) + 1
         period *= period_mult

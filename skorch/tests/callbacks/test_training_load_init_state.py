@@ -105,7 +105,7 @@ def test_criterion_that_is_a_function_has_no_file(make, data):
 def test_missing_file_is_told_and_the_rest_is_loaded(name, make, data):
     first = make(Checkpoint(monitor=None)).fit(*data)
     os.remove(name)
-    with pytest.warns(UserWarning, match=f'{name} is missing, so only .*params.pt is loaded'):
+    with pytest.warns(UserWarning, match=f'lacks {name}, so only .*params.pt.* loaded'):
         second = make(Checkpoint(monitor=None), max_epochs=0).fit(*data)
     np.testing.assert_array_equal(weights_of(second), weights_of(first))
 
@@ -113,7 +113,7 @@ def test_missing_file_is_told_and_the_rest_is_loaded(name, make, data):
 def test_history_alone_is_not_loaded(make, data):
     make(Checkpoint(monitor=None)).fit(*data)
     os.remove('params.pt')
-    with pytest.warns(UserWarning, match=r'params.pt is missing, so nothing is loaded'):
+    with pytest.warns(UserWarning, match='lacks params.pt, so nothing is loaded'):
         net = make(Checkpoint(monitor=None)).fit(*data)
     assert len(net.history) == 2
 
