@@ -20,6 +20,7 @@ extensions = [
     'sphinx.ext.doctest',
     'sphinx.ext.napoleon',
     'public_names',
+    'rules_table',
 ]
 exclude_patterns = ['_build']
 
