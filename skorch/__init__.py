@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from skorch import callbacks
+from skorch._persistence import load_options
 from skorch._version import __version__
 from skorch.classifier import NeuralNetBinaryClassifier, NeuralNetClassifier
 from skorch.history import History
@@ -16,4 +17,5 @@ __all__ = [
     'NeuralNetClassifier',
     'NeuralNetRegressor',
     'callbacks',
+    'load_options',
 ]

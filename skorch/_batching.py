@@ -10,6 +10,7 @@ from typing import Any
 
 from torch.utils.data import Subset
 
+from skorch._indexing import check_indexing, is_pandas_ndframe
 from skorch._randomness import torch_state_unchanged
 from skorch._rowparams import RowParamsCollate, RowParamsDataset, row_params
 from skorch.dataset import Dataset
@@ -125,6 +126,8 @@ def with_data(dataset: Dataset, X: Any, y: Any) -> Dataset:
     """Return a copy of a skorch dataset that holds other data."""
     view = copy.copy(dataset)
     view.X, view.y = X, y
+    view.X_indexing, view.y_indexing = check_indexing(X), check_indexing(y)
+    view.X_is_ndframe = is_pandas_ndframe(X)
     return view
 
 

@@ -332,7 +332,7 @@ class ParamsMixin(BaseEstimator):
             self._note_undeclared(name)
         self._set_callback_params(changes.callbacks)
 
-        if self.initialized_:
+        if self.initialized_ and changes.plain:
             self._validate_params()
             self._reinitialize_after(changes.plain)
         return self
@@ -368,7 +368,8 @@ class ParamsMixin(BaseEstimator):
         if self.callbacks == 'disable':
             # one setting for a net with and without callbacks: there is nothing to set here
             return
-        known = [name for name, _ in self._uniquely_named_callbacks()]
+        params = list(params)
+        known = [name for name, _ in self._uniquely_named_callbacks()] if params else []
         for param in params:
             name = param.split('__')[1]
             if name not in known:

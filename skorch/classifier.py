@@ -71,12 +71,10 @@ class _Classifier(ClassifierMixin, NeuralNet):
     def _forget_data(self) -> None:
         super()._forget_data()
         learnt = ('classes_inferred_', 'encodes_labels_', '_classes_complete_', 'class_weight_')
-        for name in (*learnt, 'multilabel_', '_log_probabilities_'):
+        for name in (*learnt, 'multilabel_', '_log_probabilities_', '_learns_labels_from_batches_'):
             vars(self).pop(name, None)
 
-    def fit(
-        self, X: Any, y: Any, *, sample_weight: Any = None, **fit_params: Any
-    ) -> _Classifier:
+    def fit(self, X: Any, y: Any, *, sample_weight: Any = None, **fit_params: Any) -> _Classifier:
         """Initialize the net and train it.
 
         Parameters
@@ -143,8 +141,9 @@ class _Classifier(ClassifierMixin, NeuralNet):
             If there is no y though it is needed, or if it has labels that the net cannot know.
 
         """
-        if y is None and is_skorch_dataset(X):
-            _, y = data_from_dataset(X)
+        holds_codes = y is None and not is_skorch_dataset(X)
+        y = targets_of(X) if y is None else y
+        self._learns_labels_from_batches_ = y is None
         if y is None:
             if not is_dataset(X) and self.iterator_train is DataLoader:
                 raise ValueError(
@@ -154,7 +153,11 @@ class _Classifier(ClassifierMixin, NeuralNet):
             return
         y = label_array(y)
         self.multilabel_ = y.ndim == 2 and y.shape[1] > 1
-        self._learn_labels(X, y)
+        if holds_codes:
+            # the batches come from a dataset of the user's, with targets as they are
+            self.classes_inferred_ = distinct_labels(y)
+        else:
+            self._learn_labels(X, y)
         if self.class_weight is not None:
             self.class_weight_ = self._class_weight_by_code(y)
 
@@ -170,6 +173,12 @@ class _Classifier(ClassifierMixin, NeuralNet):
             self.encodes_labels_ = self._needs_codes(X, labels, classes)
             labels = classes
         self.classes_inferred_ = labels
+
+    def _learn_labels_of_batch(self, y: Any) -> None:
+        y = label_array(y)
+        if y.ndim == 1 and is_discrete(y) and not self._classes_complete_:
+            known = vars(self).get('classes_inferred_', y)
+            self.classes_inferred_ = distinct_labels(np.append(known, y))
 
     def _is_label_type(self, labels: np.ndarray) -> bool:
         return is_discrete(labels)
@@ -253,6 +262,8 @@ class _Classifier(ClassifierMixin, NeuralNet):
 
         """
         training = kwargs.get('training', len(args) > 1 and args[1])
+        if training and vars(self).get('_learns_labels_from_batches_'):
+            self._learn_labels_of_batch(y_true)
         if not training or 'class_weight_' not in vars(self):
             return super().get_loss(y_pred, y_true, *args, **kwargs)
         codes = torch.as_tensor(y_true).to('cpu', torch.int64).reshape(-1)
@@ -416,6 +427,16 @@ class NeuralNetBinaryClassifier(_Classifier):
         """
         proba = self.predict_proba(X)
         return self._decode_labels((proba[:, 1] > self.threshold).astype('uint8'))
+
+
+def targets_of(X: Any) -> Any:
+    """Return the targets that a dataset tells, or None."""
+    if not is_dataset(X):
+        return None
+    try:
+        return data_from_dataset(X)[1]
+    except AttributeError:
+        return None
 
 
 def are_log_probabilities(y_pred: torch.Tensor, eps: float) -> bool:

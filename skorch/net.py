@@ -313,8 +313,11 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
 
     def initialize_callbacks(self) -> NeuralNet:
         """Make the callbacks, with their names and parameters, as ``callbacks_``."""
-        names = [p for p in vars(self) if p.startswith('callbacks__') and vars(self)[p] is not None]
-        self._check_callback_params(names)
+        given = {k: v for k, v in vars(self).items() if k.startswith('callbacks__')}
+        # to deactivate a callback that is not there does no harm
+        self._check_callback_params(
+            k for k, v in given.items() if v is not None or k.count('__') > 1
+        )
         self.callbacks_ = [
             (name, self._configured_callback(name, callback))
             for name, callback in self._uniquely_named_callbacks()
