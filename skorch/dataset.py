@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from numbers import Number
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -355,7 +355,7 @@ class ValidSplit:
     def __init__(self, cv: Any = 5, stratified: bool = False, random_state: Any = None) -> None:
         self.stratified = stratified
         self.random_state = random_state
-        if isinstance(cv, Number) and cv <= 0:
+        if isinstance(cv, Real) and cv <= 0:
             raise ValueError(
                 f'cv must be positive (a number of folds, or a fraction below 1), but got {cv}.'
             )
@@ -463,8 +463,9 @@ class ValidSplit:
 def _n_items(dataset: Any) -> int:
     if isinstance(dataset, IterableDataset):
         raise TypeError(
-            f'The iterable dataset {type(dataset).__name__} has no rows to choose from, so it cannot be split. '
-            'Use train_split=None, or skorch.helper.predefined_split with a validation set.'
+            f'The iterable dataset {type(dataset).__name__} has no rows to choose from, so it '
+            'cannot be split. Use train_split=None, or skorch.helper.predefined_split with '
+            'validation data.'
         )
     return get_len(dataset)
 

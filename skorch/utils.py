@@ -118,13 +118,14 @@ def duplicate_items(*collections: Iterable[Any]) -> set[Any]:
     Parameters
     ----------
     *collections : iterable of hashable
+        Nested lists and tuples in them are flattened.
 
     Returns
     -------
     set
 
     """
-    counts = Counter(item for collection in collections for item in collection)
+    counts = Counter(flatten(list(collection) for collection in collections))
     return {item for item, count in counts.items() if count > 1}
 
 
@@ -313,8 +314,15 @@ def check_is_fitted(
     ------
     NotInitializedError
         If it is not initialized.
+    TypeError
+        If a class was given instead of an instance.
 
     """
+    if isinstance(estimator, type):
+        raise TypeError(
+            f'An instance is needed to tell whether it is initialized, but the class '
+            f'{estimator.__name__} was given. Create an instance first.'
+        )
     if msg is None:
         msg = (
             'This %(name)s instance is not initialized yet. Call initialize() or fit() with '
