@@ -1,0 +1,123 @@
+"""What predict_proba makes of a module's output."""
+
+from __future__ import annotations
+
+import functools
+import pickle
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from skorch.utils import (
+    _identity,
+    _infer_predict_nonlinearity,
+    _make_2d_probs,
+    _sigmoid_then_2d,
+)
+
+
+class OwnCrossEntropy(nn.CrossEntropyLoss):
+    pass
+
+
+class Unhashable:
+    __hash__ = None
+
+    def __call__(self, y_pred, y_true):
+        return 0
+
+
+def net_with(criterion):
+    return SimpleNamespace(_criteria=['criterion'], criterion_=criterion)
+
+
+def infer(criterion):
+    return _infer_predict_nonlinearity(net_with(criterion))
+
+
+CROSS_ENTROPY = [
+    nn.CrossEntropyLoss(),
+    nn.CrossEntropyLoss(weight=torch.ones(3)),
+    OwnCrossEntropy(),
+    F.cross_entropy,
+    functools.partial(F.cross_entropy, label_smoothing=0.1),
+]
+WITH_LOGITS = [nn.BCEWithLogitsLoss(), F.binary_cross_entropy_with_logits]
+OTHERS = [nn.MSELoss(), nn.NLLLoss(), F.mse_loss, None, Unhashable(), lambda y_pred, y_true: 0]
+
+
+@pytest.mark.parametrize('criterion', CROSS_ENTROPY, ids=str)
+@pytest.mark.parametrize('shape', [(2, 3), (2, 3, 4), (2, 3, 4, 5)])
+def test_cross_entropy_means_softmax_over_the_classes(criterion, shape):
+    x = torch.randn(shape)
+    got = infer(criterion)(x)
+    torch.testing.assert_close(got, torch.softmax(x, 1))
+    torch.testing.assert_close(got.sum(1), torch.ones(shape[:1] + shape[2:]))
+
+
+def test_softmax_of_a_single_row():
+    torch.testing.assert_close(infer(nn.CrossEntropyLoss())(torch.zeros(4)), torch.full((4,), 0.25))
+
+
+@pytest.mark.parametrize('criterion', WITH_LOGITS, ids=str)
+@pytest.mark.parametrize('shape', [(5,), (5, 1)])
+def test_one_logit_per_row_gives_two_columns(criterion, shape):
+    x = torch.randn(shape)
+    got = infer(criterion)(x)
+    positive = torch.sigmoid(x).reshape(-1)
+    torch.testing.assert_close(got, torch.stack([1 - positive, positive], 1))
+
+
+@pytest.mark.parametrize('criterion', WITH_LOGITS, ids=str)
+@pytest.mark.parametrize('shape', [(5, 2), (5, 3), (5, 1, 4), (5, 3, 2)])
+def test_several_logits_per_row_are_independent_labels(criterion, shape):
+    x = torch.randn(shape)
+    torch.testing.assert_close(infer(criterion)(x), torch.sigmoid(x))
+
+
+@pytest.mark.parametrize('criterion', [nn.BCELoss(), F.binary_cross_entropy], ids=str)
+def test_probabilities_of_bce_loss(criterion):
+    x = torch.rand(5)
+    two = torch.stack([1 - x, x], 1)
+    torch.testing.assert_close(infer(criterion)(x), two)
+    torch.testing.assert_close(infer(criterion)(x[:, None]), two)
+    many = torch.rand(5, 3)
+    assert infer(criterion)(many) is many
+
+
+@pytest.mark.parametrize('criterion', OTHERS, ids=str)
+def test_other_criteria_leave_the_output_alone(criterion):
+    x = torch.randn(3, 2)
+    assert infer(criterion)(x) is x
+    assert infer(criterion) is _identity
+
+
+@pytest.mark.parametrize('names', [[], ['criterion', 'other']])
+def test_nothing_is_inferred_from_no_or_several_criteria(names):
+    net = SimpleNamespace(_criteria=names, criterion_=nn.CrossEntropyLoss(), other_=nn.MSELoss())
+    assert _infer_predict_nonlinearity(net) is _identity
+
+
+def test_the_criterion_may_have_another_name():
+    net = SimpleNamespace(_criteria=['mine'], mine_=nn.BCEWithLogitsLoss())
+    assert _infer_predict_nonlinearity(net) is _sigmoid_then_2d
+
+
+def test_zero_rows_give_zero_rows():
+    assert infer(nn.CrossEntropyLoss())(torch.zeros(0, 3)).shape == (0, 3)
+    assert infer(nn.BCEWithLogitsLoss())(torch.zeros(0)).shape == (0, 2)
+    assert infer(nn.BCEWithLogitsLoss())(torch.zeros(0, 1)).shape == (0, 2)
+
+
+def test_sigmoid_is_looked_up_when_called(monkeypatch):
+    monkeypatch.setattr(torch, 'sigmoid', lambda x: x + 10)
+    assert _sigmoid_then_2d(torch.zeros(1)).tolist() == [[-9, 10]]
+
+
+@pytest.mark.parametrize('function', [_identity, _make_2d_probs, _sigmoid_then_2d])
+def test_functions_travel_in_pickles_under_their_known_place(function):
+    assert function.__module__ == 'skorch.utils'
+    assert pickle.loads(pickle.dumps(function)) is function
