@@ -251,7 +251,8 @@ class ComponentsMixin:
         """
         if not self.compile:
             return module
-        return torch.compile(module, **self.get_params_for('compile'))
+        compiled: Any = torch.compile(module, **self.get_params_for('compile'))
+        return compiled
 
     # ------------------------------------------------------- module instances given by the user
 
@@ -269,7 +270,7 @@ class ComponentsMixin:
     def _restore_initial_states(self) -> None:
         """Let a net that is fitted again start from the weights that its instances had."""
         for name, (instance, state) in self._initial_states_.items():
-            if getattr(self, name, None) is instance:
+            if getattr(self, name) is instance:
                 restore_initial_state(instance, state)
 
     # ---------------------------------------------------------------------------- callbacks

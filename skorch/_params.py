@@ -142,7 +142,7 @@ def parameter_groups(
 
     """
     matched: list[list[Any]] = [[] for _ in patterns]
-    rest = []
+    rest: list[Any] = []
     for name, param in named_parameters:
         group = next((i for i, (p, _) in enumerate(patterns) if fnmatchcase(name, p)), None)
         (rest if group is None else matched[group]).append(param)
@@ -173,8 +173,10 @@ class ParamsMixin(BaseEstimator):
         """Names given as extra keyword arguments; they are checked on initialization."""
         return set(vars(self).get('_undeclared_params', ()))
 
-    def _get_param_names(self) -> list[str]:  # type: ignore[override]
-        return own_param_names(vars(self))
+    def _get_param_names(self) -> list[str]:
+        # a method that was replaced on the instance (net.get_loss = ...) is no parameter
+        own = [name for name in vars(self) if not inspect.isfunction(getattr(type(self), name, None))]
+        return own_param_names(own)
 
     def get_params(self, deep: bool = True, **kwargs: Any) -> dict[str, Any]:
         """Return the parameters of the net.

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from sklearn.base import BaseEstimator
 from sklearn.utils import metadata_routing
 from sklearn.utils._metadata_requests import RequestMethod
 
@@ -174,7 +175,7 @@ def drop_split_params(
     }
 
 
-class RoutingMixin:
+class RoutingMixin(BaseEstimator):
     """scikit-learn's metadata routing for ``fit`` and ``partial_fit``."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

@@ -72,7 +72,7 @@ class _Classifier(ClassifierMixin, NeuralNet):
         super()._forget_data()
         learnt = ('classes_inferred_', 'encodes_labels_', '_classes_complete_', 'class_weight_')
         for name in (*learnt, 'multilabel_', '_log_probabilities_', '_learns_labels_from_batches_'):
-            vars(self).pop(name, None)
+            self.__dict__.pop(name, None)
 
     def fit(self, X: Any, y: Any, *, sample_weight: Any = None, **fit_params: Any) -> _Classifier:
         """Initialize the net and train it.
@@ -164,12 +164,12 @@ class _Classifier(ClassifierMixin, NeuralNet):
     def _learn_labels(self, X: Any, y: np.ndarray) -> None:
         labels = distinct_labels(y)
         if y.ndim == 1 and self._is_label_type(labels):
-            known = vars(self).get('classes_inferred_')
+            known = self.__dict__.get('classes_inferred_', labels[:0])
             if self._classes_complete_ or (self.encodes_labels_ and self.classes is None):
                 unknown = unknown_labels(labels, known)
                 if unknown:
                     raise ValueError(unknown_labels_message(unknown, known))
-            classes = labels if known is None else distinct_labels(np.append(known, labels))
+            classes = distinct_labels(np.append(known, labels))
             self.encodes_labels_ = self._needs_codes(X, labels, classes)
             labels = classes
         self.classes_inferred_ = labels

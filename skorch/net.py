@@ -233,7 +233,7 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
             self.history_ = history
         if kwargs:
             self._undeclared_params = set(kwargs)
-            vars(self).update(kwargs)
+            self.__dict__.update(kwargs)
 
     @property
     def history(self) -> History:
@@ -481,7 +481,7 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
     def _forget_data(self) -> None:
         """Forget what was learnt about X and y, not about parameters."""
         for name in ('n_features_in_', 'feature_names_in_'):
-            vars(self).pop(name, None)
+            self.__dict__.pop(name, None)
 
     def partial_fit(
         self,
