@@ -76,6 +76,8 @@ def resolve_device(device: DeviceLike) -> torch.device:
     if device is None:
         return CPU
     device = torch.device(device)
+    if device.type in ('cpu', 'meta'):
+        return torch.device(device.type)  # torch restores no storage on 'cpu:0'
     if is_usable(device):
         return device
     first = torch.device(device.type, 0)

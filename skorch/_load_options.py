@@ -19,6 +19,7 @@ from skorch._devices import (
     DeviceLike,
     device_message,
     devices_of,
+    is_usable,
     lacks_cuda,
     location_message,
     resolve_device,
@@ -111,10 +112,7 @@ class LoadPlan:
             return self.device
         if len(found) == 1:
             return found[0]
-        usable = self.requested is not None and resolve_device(self.requested) == torch.device(
-            self.requested
-        )
-        chosen = self.requested if usable else found[0]
+        chosen = self.requested if _is_usable(self.requested) else found[0]
         warnings.warn(
             f'The map location put the parameters on several devices '
             f'({", ".join(map(str, found))}). Setting self.device = {chosen}.',
@@ -147,14 +145,16 @@ class _UsersLocation:
             return put_storage(storage, self.fallback)
         if not isinstance(found, str | torch.device):
             return found
-        wanted = torch.device(found)
-        usable = resolve_device(wanted) == wanted
-        return put_storage(storage, wanted if usable else self.fallback)
+        return put_storage(storage, resolve_device(found) if _is_usable(found) else self.fallback)
 
 
 def put_storage(storage: Any, device: torch.device) -> Any:
     """Move a storage that was just read to a device which this host has."""
     return torch.serialization.default_restore_location(storage, str(device))
+
+
+def _is_usable(device: DeviceLike) -> bool:
+    return device is not None and is_usable(torch.device(device))
 
 
 def _given(options: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -172,13 +172,14 @@ def _map_location(
     """Return torch's map location, the net's device, the requested one, if parameters decide."""
     if location is None:
         resolved = resolve_device(device)
-        usable = device is not None and resolved == torch.device(device)
-        return resolved, (device if usable else resolved), device, False
+        return resolved, (device if _is_usable(device) else resolved), device, False
     if isinstance(location, str | torch.device):
         resolved = resolve_device(location)
-        if resolved == torch.device(location):
-            return location, location, location, False
-        return resolved, resolved, location, False
+        if not _is_usable(location):
+            return resolved, resolved, location, False
+        # The user's own object goes through, but for forms such as 'cpu:0' that torch refuses.
+        same = resolved == torch.device(location)
+        return (location if same else resolved), location, location, False
     if isinstance(location, Mapping) or callable(location):
         resolved = resolve_device(device)
         return _UsersLocation(location, resolved), resolved, device, True

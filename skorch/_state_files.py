@@ -15,6 +15,9 @@ from skorch._files import open_atomic
 from skorch._load_options import LoadPlan, Source, call_torch_load
 from skorch._optional import require
 
+# What torch says about files that are not whole.
+_TORN = re.compile('PytorchStreamReader|unexpected EOF|corrupted|out of bounds|invalid', re.I)
+
 _SAFETENSORS = 'use_safetensors=True'
 
 
@@ -126,23 +129,21 @@ def _reason(file: StateFile, exc: Exception, use_safetensors: bool) -> str:
         return f'it is damaged or not a safetensors file ({exc}). Get or save it again.'
     if is_safetensors:
         return f'it is a safetensors file. Load it with {_SAFETENSORS}.'
-    if 'mmap' in str(exc):
-        return f'{exc}'
-    if head[:2] == b'PK' and not isinstance(exc, pickle.UnpicklingError):
-        return f'it is truncated or damaged ({_first_line(exc)}). Get or save it again.'
-    return _reason_of_pickle(head, exc)
+    return _reason_of_torch_file(head, exc)
 
 
-def _reason_of_pickle(head: bytes, exc: Exception) -> str:
+def _reason_of_torch_file(head: bytes, exc: Exception) -> str:
     named = re.search(r'(?:GLOBAL|Unsupported (?:class|global)):? ([\w.]+)', str(exc))
     if named:
         return (
             f'it holds {named[1]}, which is neither a tensor nor a plain value. If you trust '
             "the file, load it with torch_load_kwargs={'weights_only': False}."
         )
-    if head[:1] == b'\x80' or head[:2] == b'PK':
-        return f'it is truncated or damaged ({_first_line(exc)}). Get or save it again.'
-    return 'it is not a file that torch.save wrote. Check the path.'
+    if head[:1] != b'\x80' and head[:2] != b'PK':
+        return 'it is not a file that torch.save wrote. Check the path.'
+    if isinstance(exc, RuntimeError) and not _TORN.search(str(exc)):
+        return f'torch.load says: {_first_line(exc)}.'
+    return f'it is truncated or damaged ({_first_line(exc)}). Get or save it again.'
 
 
 def _first_line(exc: Exception) -> str:
