@@ -175,8 +175,9 @@ class ParamsMixin(BaseEstimator):
 
     def _get_param_names(self) -> list[str]:
         # a method that was replaced on the instance (net.get_loss = ...) is no parameter
-        own = [name for name in vars(self) if not inspect.isfunction(getattr(type(self), name, None))]
-        return own_param_names(own)
+        cls = type(self)
+        names = [n for n in vars(self) if not inspect.isfunction(getattr(cls, n, None))]
+        return own_param_names(names)
 
     def get_params(self, deep: bool = True, **kwargs: Any) -> dict[str, Any]:
         """Return the parameters of the net.

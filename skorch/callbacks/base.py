@@ -179,7 +179,7 @@ class Callback:
         dict of str to object
 
         """
-        return BaseEstimator.get_params(self, deep=deep)  # type: ignore[arg-type]
+        return BaseEstimator.get_params(self, deep=deep)
 
     def set_params(self, **params: Any) -> Callback:
         """Set parameters, those of nested objects as ``<name>__<parameter>``.
@@ -194,5 +194,5 @@ class Callback:
             If the callback has no parameter of that name.
 
         """
-        BaseEstimator.set_params(self, **params)  # type: ignore[arg-type]
+        BaseEstimator.set_params(self, **params)
         return self

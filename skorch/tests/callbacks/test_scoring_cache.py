@@ -68,7 +68,8 @@ def test_caching_of_the_net_overrules_that_of_the_callback(
     make(
         net_cls,
         use_caching=net_caching,
-        callbacks=[('valid_acc', None), cls('accuracy', name='s', use_caching=own_caching)],
+        callbacks=[cls('accuracy', name='s', use_caching=own_caching)],
+        callbacks__valid_acc=None,
     ).fit(*data)
     assert bool(calls['evaluation']) is not cached
 
@@ -111,9 +112,12 @@ def test_cache_answers_any_number_of_times(make, data):
         return 0.0
 
     net_cls, calls = forward_counter()
-    make(net_cls, max_epochs=1, callbacks=[('valid_acc', None), EpochScoring(score, name='s')]).fit(
-        *data
-    )
+    make(
+        net_cls,
+        max_epochs=1,
+        callbacks=[EpochScoring(score, name='s')],
+        callbacks__valid_acc=None,
+    ).fit(*data)
     assert [len(answer) for answer in answers] == [40, 40, 40]
     assert (answers[0] == answers[1]).all()
     assert (answers[0] == answers[2]).all()
@@ -310,8 +314,7 @@ def test_loop_that_notifies_no_batches_is_scored_without_cache(make, data):
             for batch in iterator:
                 step_fn(batch, **fit_params)
 
-    net = make(Silent, callbacks=[('valid_acc', None), EpochScoring('accuracy', name='s')])
-    net.fit(*data)
+    net = make(Silent, callbacks=[EpochScoring('accuracy', name='s')]).fit(*data)
     assert 0 <= net.history[-1, 's'] <= 1
 
 

@@ -153,7 +153,7 @@ def test_tensorboard_in_a_grid_search(writer, make, data, tmp_path):
 
 
 def test_pickle_goes_without_the_writer_and_says_so_when_training(writer, make, data):
-    net = make(callbacks=[TensorBoard(writer)]).fit(*data)
+    net = make(callbacks=[TensorBoard(writer, close_after_train=False)]).fit(*data)
     loaded = pickle.loads(pickle.dumps(net))
     np.testing.assert_allclose(loaded.predict_proba(data[0]), net.predict_proba(data[0]))
     with pytest.warns(SkorchWarning, match='has no writer and logs nothing'):
