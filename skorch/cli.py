@@ -199,11 +199,8 @@ def print_help(model: Any, defaults: Mapping[str, Any] | None = None) -> None:
 
     """
     print(_HEADER.format(script=sys.argv[0]))
-    sections = (
-        '\n'.join(_help_for_estimator(prefix, estimator, defaults or {}))
-        for prefix, estimator in _yield_estimators(model)
-    )
-    print('\n\n'.join(sections))
+    for prefix, estimator in _yield_estimators(model):
+        print('\n'.join(_help_for_estimator(prefix, estimator, defaults or {})), end='\n\n')
 
 
 def _yield_estimators(model: Any, prefix: str = '') -> Iterator[tuple[str, Any]]:
@@ -260,21 +257,25 @@ def _documented_params(documented: Any) -> list[tuple[str, str, list[str]]]:
     A class that documents only its own parameters is completed by its bases.
 
     """
-    parse = require('numpydoc.docscrape', 'The help of the command line').NumpyDocString
-    classes = documented.__mro__ if isinstance(documented, type) else (documented,)
     accepted = _accepted(documented)
     out: dict[str, tuple[str, str, list[str]]] = {}
-    for cls in classes:
-        for source in (cls, vars(cls).get('__init__')):
-            doc = (
-                vars(source).get('__doc__')
-                if isinstance(source, type)
-                else getattr(source, '__doc__', None)
-            )
-            for name, kind, description in parse(inspect.cleandoc(doc or ''))['Parameters']:
-                if cls is documented or accepted(name):
-                    out.setdefault(name, (name, kind, description))
+    for cls in documented.__mro__ if isinstance(documented, type) else (documented,):
+        for name, kind, description in _params_in_docstrings(cls):
+            if cls is documented or accepted(name):
+                out.setdefault(name, (name, kind, description))
     return list(out.values())
+
+
+def _params_in_docstrings(cls: Any) -> Iterator[tuple[str, str, list[str]]]:
+    """Yield the parameters documented by a class itself, or by its own ``__init__``."""
+    parse = require('numpydoc.docscrape', 'The help of the command line').NumpyDocString
+    for source in (cls, vars(cls).get('__init__')):
+        # not inspect.getdoc, which would give the docstrings of the bases
+        doc = inspect.cleandoc(source.__doc__ or '')
+        for names, kind, description in parse(doc)['Parameters']:
+            for name in names.split(', '):
+                if not name.startswith('*'):
+                    yield name, kind, description
 
 
 def _accepted(documented: Any) -> Callable[[str], bool]:

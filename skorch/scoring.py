@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from sklearn.base import is_classifier, is_regressor
+from torch.utils.data import DataLoader
 
 from skorch._batching import all_rows_in_order, iterate
 from skorch._features import check_features
 from skorch._randomness import observing
 from skorch._rowparams import attach_row_params, weighted_by
-from skorch.dataset import get_len, unpack_data
+from skorch.dataset import get_len, is_dataset, unpack_data
 from skorch.utils import to_numpy
 
 __all__ = ['loss_scoring']
@@ -54,8 +56,8 @@ def loss_scoring(net: Any, X: Any, y: Any = None, sample_weight: Any = None) -> 
     NotInitializedError
         If the net is not initialized.
     ValueError
-        If the reduction is an unknown one, if there are no rows to average, or if the weights do
-        not fit the data.
+        If the reduction is an unknown one, if there are no rows to average, if a classifier or
+        regressor gets no target, or if the weights do not fit the data.
 
     """
     net.check_is_fitted()
@@ -64,6 +66,7 @@ def loss_scoring(net: Any, X: Any, y: Any = None, sample_weight: Any = None) -> 
         raise ValueError(
             f'The reduction of the criterion must be one of {_REDUCTIONS}, it is {reduction!r}.'
         )
+    _check_target(net, X, y)
     check_features(net, X, reset=False)
     dataset = net.get_dataset(X, y)
     if sample_weight is not None:
@@ -74,6 +77,17 @@ def loss_scoring(net: Any, X: Any, y: Any = None, sample_weight: Any = None) -> 
         results = list(_batch_losses(net, dataset))
     losses, sizes = zip(*results, strict=True) if results else ((), ())
     return _combine(losses, sizes, reduction)
+
+
+def _check_target(net: Any, X: Any, y: Any) -> None:
+    """Raise where the loss would be that of placeholders."""
+    own_iterator = net.iterator_valid is not DataLoader
+    if y is not None or is_dataset(X) or own_iterator:
+        return
+    if is_classifier(net) or is_regressor(net):
+        raise ValueError(
+            'loss_scoring was given y=None. Pass y, or a Dataset that yields the targets as X.'
+        )
 
 
 def _check_weight(sample_weight: Any, n: int) -> np.ndarray:
@@ -105,7 +119,7 @@ def _combine(losses: Any, sizes: Any, reduction: str) -> Any:
     if losses and losses[0].ndim:
         return np.concatenate(losses, axis=0)
     if reduction == 'sum':
-        return np.sum(losses)
+        return np.sum(losses, dtype='float64')
     if not sum(sizes):
         raise ValueError(
             'The mean loss needs data: there are no rows, or all of them have the weight 0.'

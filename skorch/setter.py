@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import inspect
 from typing import Any, NamedTuple
 
 __all__ = ['optimizer_setter']
@@ -48,13 +50,15 @@ def optimizer_setter(
     Raises
     ------
     AttributeError
-        If ``param`` is none of the forms above.
+        If ``param`` is none of the forms above, or the optimizer has no such setting.
     IndexError
         If the optimizer has fewer groups.
 
     """
     target = _parse(param, optimizer_name)
-    groups = getattr(net, optimizer_attr).param_groups
+    optimizer = getattr(net, optimizer_attr)
+    _check_known(param, target.setting, optimizer)
+    groups = optimizer.param_groups
     if target.group is not None:
         _set_one(param, target, value, groups)
         return
@@ -79,6 +83,21 @@ def _parse(param: str, optimizer_name: str) -> _Target:
         f'Invalid parameter "{param}" for optimizer "{optimizer_name}": expected "lr", '
         f'"{optimizer_name}__SETTING" or "{optimizer_name}__{_GROUPS}__N__SETTING" with a group '
         'number N. The groups themselves can only be set before the optimizer is made.'
+    )
+
+
+def _check_known(param: str, setting: str, optimizer: Any) -> None:
+    """Raise if the optimizer has no such setting, since nothing would come of it."""
+    known = {name for group in optimizer.param_groups for name in group}
+    known.update(inspect.signature(type(optimizer)).parameters)
+    known -= {'params', 'self'}
+    if setting in known:
+        return
+    near = difflib.get_close_matches(setting, known, n=1)
+    hint = f' Did you mean {near[0]!r}?' if near else ''
+    raise AttributeError(
+        f'Invalid parameter "{param}": {type(optimizer).__name__} has no setting '
+        f'{setting!r}.{hint} It has: {", ".join(sorted(known))}.'
     )
 
 
