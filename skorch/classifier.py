@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -488,9 +489,9 @@ def one_column(output: torch.Tensor) -> torch.Tensor:
 
 def _with_parameters(doc: str, task: str, parameters: str) -> str:
     """Return the docstring of NeuralNet for a task, with what differs in the parameters."""
-    _, mark, rest = doc.partition('Besides the parameters below')
-    before, head, after = (mark + rest).partition('    Attributes\n')
-    return f'{task}\n\n    {before}{parameters}\n\n{head}{after}'
+    _, mark, rest = inspect.cleandoc(doc).partition('Besides the parameters below')
+    before, head, after = (mark + rest).partition('Attributes\n')
+    return f'{task}\n\n{before.rstrip()}\n{inspect.cleandoc(parameters)}\n\n{head}{after}'
 
 
 def get_neural_net_clf_doc(doc: str) -> str:
@@ -509,7 +510,7 @@ def get_neural_net_clf_doc(doc: str) -> str:
         Labels in the order of the module's outputs. By default they are learnt from y.
     class_weight : dict, 'balanced' or None (default=None)
         Weight of each label in the training loss."""
-    return _with_parameters(doc.rstrip(), 'Classifier around a PyTorch module.', parameters)
+    return _with_parameters(doc, 'Classifier around a PyTorch module.', parameters)
 
 
 def get_neural_net_binary_clf_doc(doc: str) -> str:
@@ -529,7 +530,7 @@ def get_neural_net_binary_clf_doc(doc: str) -> str:
     class_weight : dict, 'balanced' or None (default=None)
         Weight of each label in the training loss."""
     task = 'Classifier for two labels around a PyTorch module with one output.'
-    return _with_parameters(doc.rstrip(), task, parameters)
+    return _with_parameters(doc, task, parameters)
 
 
 NeuralNetClassifier.__doc__ = get_neural_net_clf_doc(NeuralNet.__doc__ or '')

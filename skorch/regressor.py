@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,7 @@ __all__ = ['NeuralNetRegressor']
 
 
 class NeuralNetRegressor(RegressorMixin, NeuralNet):
-    def __init__(
-        self, module: Any, *args: Any, criterion: Any = nn.MSELoss, **kwargs: Any
-    ) -> None:
+    def __init__(self, module: Any, *args: Any, criterion: Any = nn.MSELoss, **kwargs: Any) -> None:
         super().__init__(module, *args, criterion=criterion, **kwargs)
 
     def check_data(self, X: Any, y: Any) -> None:
@@ -98,8 +97,8 @@ def get_neural_net_reg_doc(doc: str) -> str:
     str
 
     """
-    _, mark, rest = doc.partition('Besides the parameters below')
-    return f'Regressor around a PyTorch module.\n\n    {mark}{rest}'
+    _, mark, rest = inspect.cleandoc(doc).partition('Besides the parameters below')
+    return f'Regressor around a PyTorch module.\n\n{mark}{rest}'
 
 
 NeuralNetRegressor.__doc__ = get_neural_net_reg_doc(NeuralNet.__doc__ or '')
