@@ -398,6 +398,36 @@ def to_numpy(X: Any) -> Any:
     )
 
 
+def make_collatable(data: Any, one_row: bool = True) -> Any:
+    """Turn rows into what a :class:`~torch.utils.data.DataLoader` can make a batch of.
+
+    Parameters
+    ----------
+    data : object
+        Sparse and pandas rows become dense arrays, read-only arrays are copied because torch
+        warns of them; dicts and lists are looked into.
+    one_row : bool, default=True
+        Whether a sparse matrix of one row stands for that row, of shape (d,) when dense.
+
+    Returns
+    -------
+    object
+
+    """
+    if isinstance(data, np.ndarray):
+        return data if data.flags.writeable else data.copy()
+    if sparse.issparse(data):
+        rows = data.toarray()
+        return rows.squeeze(0) if one_row and rows.ndim == 2 and len(rows) == 1 else rows
+    if is_pandas_ndframe(data):
+        return data.to_numpy(copy=True)
+    if isinstance(data, dict):
+        return {key: make_collatable(value, one_row) for key, value in data.items()}
+    if isinstance(data, list):
+        return [make_collatable(value, one_row) for value in data]
+    return data
+
+
 def get_dim(y: Any) -> int:
     """Return the number of dimensions of a tensor or array-like object.
 

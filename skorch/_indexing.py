@@ -315,6 +315,45 @@ def take_rows(data: Any, indices: Any, indexing: Callable[[Any, Any], Any] | Non
     return (indexing or check_indexing(data))(data, index)
 
 
+def is_one_row(i: Any) -> bool:
+    """Tell whether an index selects a single row, which then loses its axis.
+
+    Parameters
+    ----------
+    i : object
+
+    Returns
+    -------
+    bool
+
+    """
+    return isinstance(i, (int, np.integer)) or getattr(i, 'shape', None) == ()
+
+
+def rows_by_column(frame: Any, i: Any) -> Any:
+    """Take rows of a pandas object as arrays, those of a DataFrame by column.
+
+    Parameters
+    ----------
+    frame : DataFrame or Series
+    i : object
+        As in :func:`multi_indexing`.
+
+    Returns
+    -------
+    dict of str to array, or array
+        For m rows of a DataFrame, arrays of shape (m, 1), and (1,) for a single row; for a
+        Series an array of shape (m,) or one value.
+
+    """
+    one = is_one_row(i)
+    rows = multi_indexing(frame, [int(i)] if one else i)
+    if rows.ndim == 1:
+        return rows.to_numpy()[0] if one else rows.to_numpy()
+    shape = (-1,) if one else (-1, 1)
+    return {name: rows.iloc[:, j].to_numpy().reshape(shape) for j, name in enumerate(rows.columns)}
+
+
 for _function in (
     is_pandas_ndframe,
     flatten,

@@ -21,14 +21,16 @@ from sklearn.model_selection import (
 from sklearn.utils.multiclass import type_of_target
 from torch.utils.data import IterableDataset, Subset, TensorDataset
 
-from skorch._convert import is_list_of_rows, to_numpy
+from skorch._convert import is_list_of_rows, make_collatable, to_numpy
 from skorch._indexing import (
     check_indexing,
     flatten,  # noqa: F401  programs import it from here
     is_container,
+    is_one_row,
     is_pandas_ndframe,
     multi_indexing,
     row_sliceable,
+    rows_by_column,
 )
 
 _STRATIFIED = (
@@ -144,34 +146,6 @@ def unpack_data(data: Any) -> tuple[Any, Any]:
     return X, y
 
 
-def _dense(data: Any, one_row: bool = True) -> Any:
-    """Return what a batch can be made of: sparse rows and pandas rows become arrays."""
-    if sparse.issparse(data):
-        rows = data.toarray()
-        return rows.squeeze(0) if one_row and rows.ndim == 2 and len(rows) == 1 else rows
-    if is_pandas_ndframe(data):
-        return data.to_numpy()
-    if isinstance(data, dict):
-        return {key: _dense(value, one_row) for key, value in data.items()}
-    if isinstance(data, list):
-        return [_dense(value, one_row) for value in data]
-    return data
-
-
-def _is_one_row(i: Any) -> bool:
-    return isinstance(i, (int, np.integer)) or getattr(i, 'shape', None) == ()
-
-
-def _rows_by_column(frame: Any, i: Any) -> Any:
-    """Return rows of a pandas object as arrays, those of a DataFrame by column."""
-    one = _is_one_row(i)
-    rows = multi_indexing(frame, [int(i)] if one else i)
-    if rows.ndim == 1:
-        return rows.to_numpy()[0] if one else rows.to_numpy()
-    shape = (-1,) if one else (-1, 1)
-    return {name: rows.iloc[:, j].to_numpy().reshape(shape) for j, name in enumerate(rows.columns)}
-
-
 class Dataset(torch.utils.data.Dataset):
     """Pair X with y, for any supported kind of data.
 
@@ -209,17 +183,24 @@ class Dataset(torch.utils.data.Dataset):
     @staticmethod
     def _match_rows(X: Any, y: Any) -> tuple[Any, Any, int]:
         """Return X, y and their number of rows; lists of rows become arrays where this fits."""
-        n_X, n_y = get_len(X), None if y is None else get_len(y)
-        if n_y is not None and n_X != n_y and is_list_of_rows(y) and len(y) == n_X:
-            y, n_y = np.asarray(y), n_X
-        if n_y is not None and n_X != n_y and is_list_of_rows(X) and len(X) == n_y:
-            X, n_X = np.asarray(X), n_y
-        if n_y is not None and n_X != n_y:
-            raise ValueError(
-                f'X and y need the same number of rows, but X has {n_X} and y has {n_y}. Pass '
-                'one target per row of X.'
-            )
-        return X, y, n_X
+        n_X = get_len(X)
+        if y is None:
+            return X, y, n_X
+        n_y = get_len(y)
+        rows_X = len(X) if is_list_of_rows(X) else None
+        rows_y = len(y) if is_list_of_rows(y) else None
+        if n_X == n_y:
+            return X, y, n_X
+        if rows_X == n_y:
+            return np.asarray(X), y, n_y
+        if rows_y == n_X:
+            return X, np.asarray(y), n_X
+        if rows_X is not None and rows_X == rows_y:
+            return np.asarray(X), np.asarray(y), rows_X
+        raise ValueError(
+            f'X and y need the same number of rows, but X has {n_X} and y has {n_y}. Pass one '
+            'target per row of X.'
+        )
 
     def __len__(self) -> int:
         return self._len
@@ -241,17 +222,17 @@ class Dataset(torch.utils.data.Dataset):
 
         """
         # the iterator cannot make a batch of None
-        return _dense(X), torch.Tensor([0]) if y is None else _dense(y)
+        return make_collatable(X), torch.Tensor([0]) if y is None else make_collatable(y)
 
     def __getitem__(self, i: Any) -> tuple[Any, Any]:
         if self.X_is_ndframe:
-            Xi = _rows_by_column(self.X, i)
+            Xi = rows_by_column(self.X, i)
         else:
             Xi = multi_indexing(self.X, i, self.X_indexing)
         yi = multi_indexing(self.y, i, self.y_indexing)
-        if not _is_one_row(i) and type(self).transform is Dataset.transform:
+        if not is_one_row(i) and type(self).transform is Dataset.transform:
             # the transform is made for single rows and would flatten a batch of one
-            Xi, yi = _dense(Xi, one_row=False), _dense(yi, one_row=False)
+            Xi, yi = make_collatable(Xi, one_row=False), make_collatable(yi, one_row=False)
         return self.transform(Xi, yi)
 
 

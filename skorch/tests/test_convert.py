@@ -9,8 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import sparse
 from torch import nn
@@ -328,7 +327,7 @@ def test_to_numpy_keeps_lists_and_tuples():
     'X', [1, 1.5, None, 'ab', [1, 2], (1, 2), {'a': 1}, sparse.csr_matrix(A), packed()], ids=type
 )
 def test_to_numpy_refuses_other_data(X):
-    with pytest.raises(TypeError, match='cannot become a numpy array here. Pass an array'):
+    with pytest.raises(TypeError, match=r'cannot become a numpy array here\. Pass an array'):
         to_numpy(X)
 
 

@@ -228,7 +228,7 @@ def test_not_initialized_is_scikit_learns_not_fitted():
 
 @pytest.mark.parametrize('attributes', [['fitted_'], None], ids=str)
 def test_check_is_fitted_with_own_message(attributes):
-    with pytest.raises(NotInitializedError, match='^Estimator: call fit$'):
+    with pytest.raises(NotInitializedError, match=r'^Estimator: call fit$'):
         check_is_fitted(Estimator(), attributes, msg='%(name)s: call fit')
 
 
@@ -240,7 +240,7 @@ def test_check_is_fitted_all_or_any():
 
 
 def test_check_is_fitted_needs_an_instance():
-    with pytest.raises(TypeError, match='the class Estimator was given. Create an instance'):
+    with pytest.raises(TypeError, match=r'the class Estimator was given\. Create'):
         check_is_fitted(Estimator, ['fitted_'])
 
 
