@@ -16,6 +16,24 @@ from skorch.utils import to_device
 _UNSET: Any = object()
 
 
+def resolve_caching(net: Any, own: Any) -> bool:
+    """Return whether to cache: what the net says, or what the callback says if that is 'auto'.
+
+    Raises
+    ------
+    ValueError
+        If the net's ``use_caching`` is something else.
+
+    """
+    general = getattr(net, 'use_caching', 'auto')
+    if general not in ('auto', True, False):
+        raise ValueError(
+            f"use_caching={general!r} is not one of 'auto', True, False. With 'auto' each scoring "
+            'callback decides for itself.'
+        )
+    return bool(own if general == 'auto' else general)
+
+
 def _detach_leaf(value: Any) -> Any:
     if isinstance(value, torch.Tensor):
         return value.detach().cpu()

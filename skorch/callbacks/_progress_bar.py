@@ -101,9 +101,9 @@ class ProgressBar(Callback):
         return {key: batch[key] for key in self.postfix_keys if key in batch}
 
     def _close(self) -> None:
-        bar = getattr(self, 'pbar_', None)
-        if bar is not None:
-            bar.close()
+        if getattr(self, 'pbar_open_', False):
+            self.pbar_.close()
+            self.pbar_open_ = False
 
     def on_epoch_begin(
         self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any
@@ -116,6 +116,7 @@ class ProgressBar(Callback):
             make_bar = tqdm.tqdm
         total = self._get_total(net, dataset_train, dataset_valid)
         self.pbar_ = make_bar(total=total, leave=False)
+        self.pbar_open_ = True
 
     def on_batch_end(self, net: Any, **kwargs: Any) -> None:
         """Move the bar on by one batch."""
@@ -143,7 +144,7 @@ class ProgressBar(Callback):
 
     def __getstate__(self) -> dict[str, Any]:
         # a bar belongs to a terminal and cannot be copied
-        return {key: value for key, value in self.__dict__.items() if key != 'pbar_'}
+        return {k: v for k, v in self.__dict__.items() if k not in ('pbar_', 'pbar_open_')}
 
 
 ProgressBar.__module__ = 'skorch.callbacks.logging'

@@ -12,7 +12,7 @@ import torch
 from sklearn.metrics import check_scoring
 
 from skorch._rowparams import row_params
-from skorch.callbacks._cache import _cache_net_forward_iter, detach
+from skorch.callbacks._cache import _cache_net_forward_iter, detach, resolve_caching
 from skorch.callbacks._metric import (
     as_number,
     best_of,
@@ -34,12 +34,6 @@ from skorch.utils import (
 )
 
 __all__ = ['BatchScoring', 'EpochScoring', 'PassthroughScoring']
-
-
-def _resolve_caching(net: Any, own: Any) -> bool:
-    """Return whether to cache: what the net says, or what the callback says if it is 'auto'."""
-    general = getattr(net, 'use_caching', 'auto')
-    return bool(own if general == 'auto' else general)
 
 
 def _user_labels(net: Any, y: Any) -> Any:
@@ -248,7 +242,7 @@ class BatchScoring(ScoringBase):
             return
         X, y = unpack_data(batch)
         y_preds = [detach(kwargs['y_pred'])] if 'y_pred' in kwargs else []
-        caching = bool(y_preds) and _resolve_caching(net, self.use_caching)
+        caching = bool(y_preds) and resolve_caching(net, self.use_caching)
         weight = _batch_weight(batch)
         if weight is not None and not getattr(self, 'weighted_', False):
             self.weighted_ = takes_sample_weight(check_scoring(net, self.scoring_))
@@ -328,7 +322,7 @@ class EpochScoring(ScoringBase):
         self, net: Any, batch: Any, y_pred: Any, training: bool, **kwargs: Any
     ) -> None:
         """Keep targets and outputs of the batch."""
-        if training != self.on_train or not _resolve_caching(net, self.use_caching):
+        if training != self.on_train or not resolve_caching(net, self.use_caching):
             return
         _, y = unpack_data(batch)
         self.y_trues_.append(_user_labels(net, y))
@@ -391,7 +385,7 @@ class EpochScoring(ScoringBase):
         if dataset is None:
             return
         # a training loop of the user's own may not have notified the ends of batches
-        caching = _resolve_caching(net, self.use_caching) and bool(self.y_preds_)
+        caching = resolve_caching(net, self.use_caching) and bool(self.y_preds_)
         X_test, y_test, y_pred = self.get_test_data(dataset_train, dataset_valid, caching)
         if X_test is None:
             return

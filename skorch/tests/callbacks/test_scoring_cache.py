@@ -74,6 +74,12 @@ def test_caching_of_the_net_overrules_that_of_the_callback(
     assert bool(calls['evaluation']) is not cached
 
 
+@pytest.mark.parametrize('value', ['never', None, 2])
+def test_wrong_value_of_caching_is_an_error(value, make, data):
+    with pytest.raises(ValueError, match=r"use_caching=.* is not one of 'auto', True, False"):
+        make(use_caching=value).fit(*data)
+
+
 @pytest.mark.parametrize('rows', [40, 55])
 @BOTH
 def test_cache_serves_no_other_data(cls, rows, make, data):
