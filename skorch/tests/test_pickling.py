@@ -238,7 +238,7 @@ class TestTravel:
             pickle.dumps(other)
         assert cloudpickle.loads(cloudpickle.dumps(other)).callbacks_[0][1].things[0]() == 1
 
-    @pytest.mark.parametrize('how', ['cloudpickle', 'loky'])
+    @pytest.mark.parametrize('how', ['cloudpickle', pytest.param('loky', marks=pytest.mark.slow)])
     def test_classes_of_a_script(self, how: str, tmp_path: Path) -> None:
         script = tmp_path / 'script.py'
         script.write_text(textwrap.dedent(SCRIPT))
@@ -255,6 +255,8 @@ SCRIPT = """
 import pickle, subprocess, sys
 import cloudpickle, numpy as np, torch
 from skorch import NeuralNetClassifier
+
+net = None  # the class refers to it, by way of which its value pickles the net once more
 
 class Mine(torch.nn.Module):
     def __init__(self):
