@@ -109,7 +109,8 @@ def frame_to_array(frame: Any) -> np.ndarray:
     array = frame.to_numpy()
     if array.dtype == object:  # nullable dtypes, or booleans beside numbers
         array = frame.astype('float64').to_numpy()
-    return array
+    # pandas lends read-only views, of which torch warns.
+    return array if array.flags.writeable else array.copy()
 
 
 def has_columns(X: Any) -> bool:

@@ -153,6 +153,8 @@ def build_scheduler(policy: Callable[..., Any], optimizer: Any, kwargs: Mapping[
         kwargs['schedulers'] = [
             make(optimizer) if callable(make) else make for make in kwargs['schedulers']
         ]
+    if policy is torch_schedulers.ChainedScheduler:
+        return policy(optimizer=optimizer, **kwargs)
     return policy(optimizer, **kwargs)
 
 
@@ -178,15 +180,18 @@ def is_scheduled(optimizer: Any) -> bool:
     return all('initial_lr' in group for group in optimizer.param_groups)
 
 
-def lost_its_optimizer(scheduler: Any) -> bool:
-    """Return whether a scheduler before its first step does not watch the optimizer any more.
+def is_bound_to(scheduler: Any, optimizer: Any) -> bool:
+    """Return whether a scheduler works on this optimizer object.
 
     Schedulers warn of a first step without a step of the optimizer, which they see by a
     wrapper that pickling drops.
 
     """
-    is_new = getattr(scheduler, '_step_count', None) == 1
-    return is_new and not hasattr(scheduler.optimizer.step, '_wrapped_by_lr_sched')
+    if getattr(scheduler, 'optimizer', optimizer) is not optimizer:
+        return False
+    schedulers = [scheduler, *getattr(scheduler, '_schedulers', ())]
+    is_new = any(getattr(each, '_step_count', None) == 1 for each in schedulers)
+    return not is_new or hasattr(optimizer.step, '_wrapped_by_lr_sched')
 
 
 def copied(group: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:

@@ -16,8 +16,8 @@ from skorch.callbacks._schedules import (
     build_scheduler,
     copied,
     follow_changed_lr,
+    is_bound_to,
     is_scheduled,
-    lost_its_optimizer,
     lrs_of,
     one_per_step,
     restore_groups,
@@ -214,7 +214,7 @@ class LRScheduler(Callback):
         has_moved = getattr(self, 'epochs_seen_', None) != finished
         if scheduler is None or has_moved or self._settings_changed():
             self._rebuild(net, finished, has_moved)
-        elif scheduler.optimizer is not net.optimizer_ or lost_its_optimizer(scheduler):
+        elif not is_bound_to(scheduler, net.optimizer_):
             # An optimizer that was made anew starts from its own learning rate.
             if is_scheduled(net.optimizer_):
                 self._rebind(net)
@@ -250,12 +250,12 @@ class LRScheduler(Callback):
             self.batch_idx_ = len(steps)
         if keeps_values:
             restore_groups(optimizer, kept)
-            self.lr_scheduler_._last_lr = lrs_of(optimizer)
+            follow_changed_lr(self.lr_scheduler_, optimizer)
 
     def _has_values_of_a_run(self, optimizer: Any, has_moved: bool) -> bool:
         """Return whether learning rates and momenta come from a run with a schedule."""
         scheduler = getattr(self, 'lr_scheduler_', None)
-        is_own = scheduler is not None and scheduler.optimizer is optimizer
+        is_own = getattr(scheduler, 'optimizer', None) is optimizer
         if has_moved and is_own and lrs_of(optimizer) == list(scheduler.get_last_lr()):
             # Left as they were after an epoch that is not the last of the history any more.
             return False

@@ -108,7 +108,7 @@ def test_event_can_have_another_name_or_none(fit):
 
 @pytest.mark.parametrize('monitor', ['nope', ['valid_loss_best']])
 def test_missing_score_is_told(monitor, fit):
-    with pytest.raises(SkorchException, match='monitors .*, but the history of this epoch has'):
+    with pytest.raises(SkorchException, match=r'monitors .*, but the history of this epoch has'):
         fit(monitor)
 
 
