@@ -55,6 +55,7 @@ class SliceDict(dict):
     def __getitem__(self, sl: Any) -> Any:
         if isinstance(sl, str):
             return super().__getitem__(sl)
+        sl = _without_ellipsis(sl)
         if isinstance(sl, (int, np.integer)):
             raise ValueError(
                 f'A SliceDict cannot be indexed by integers, but got {sl}. Use a slice such as '
@@ -216,6 +217,7 @@ class SliceDataset(Sequence):
         return data
 
     def __getitem__(self, i: Any) -> Any:
+        i = _without_ellipsis(i)
         if isinstance(i, torch.Tensor):
             i = i.item() if i.ndim == 0 else to_numpy(i)
         if not isinstance(i, (int, np.integer)):
@@ -240,14 +242,19 @@ class SliceDataset(Sequence):
             ) from exc
 
 
+def _without_ellipsis(i: Any) -> Any:
+    """Take the rows out of ``[rows, ...]``, the way in which scikit-learn indexes arrays."""
+    return i[0] if isinstance(i, tuple) and len(i) == 2 and i[1] is Ellipsis else i
+
+
 def _as_row_index(i: Any) -> Any:
     """Accept what selects rows of a one-dimensional array."""
     if isinstance(i, slice):
         return i
-    index = np.asarray(i)
-    if not index.size and not isinstance(i, np.ndarray):
-        index = index.astype(int)
-    if index.ndim != 1 or index.dtype.kind not in 'iub' or isinstance(i, tuple):
+    # a list without items has no dtype of its own
+    index = np.asarray(i if len(i) else np.empty(0, int)) if isinstance(i, list) else i
+    is_array = isinstance(index, np.ndarray)
+    if not is_array or index.ndim != 1 or index.dtype.kind not in 'iub':
         raise IndexError(
             'A SliceDataset is indexed by an integer, a slice, or a one-dimensional array or '
             f'list of integers or booleans, not by {i!r}.'
