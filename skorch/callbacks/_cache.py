@@ -88,7 +88,9 @@ class _CachedForwardIter:
 
     """
 
-    def __init__(self, net: Any, original: Callable, y_preds: Sequence[Any], data: Any) -> None:
+    def __init__(
+        self, net: Any, original: Callable, y_preds: Sequence[Any], data: Any = _UNSET
+    ) -> None:
         self.net = net
         self.original = original
         self.y_preds = y_preds

@@ -293,3 +293,7 @@ def test_new_fit_prints_the_header_again(make, data, capsys):
     net = make(verbose=1, max_epochs=1).fit(*data)
     net.fit(*data)
     assert capsys.readouterr().out.count('epoch') == 2
+
+
+def test_table_without_any_letter_or_digit_is_split_at_its_last_line():
+    assert printed([{'a': '-'}]) == ['  a', '---', '  -']

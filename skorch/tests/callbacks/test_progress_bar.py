@@ -4,10 +4,9 @@ import copy
 import io
 import pickle
 import re
-import subprocess
 import sys
-import textwrap
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import tqdm
@@ -168,19 +167,17 @@ def test_no_notebook_here():
     assert not ProgressBar().in_ipynb()
 
 
-def test_notebook_is_detected():
-    pytest.importorskip('IPython')
-    code = """
-        import IPython
-        from skorch.callbacks import ProgressBar
+@pytest.mark.parametrize(
+    ('shell', 'expected'), [('ZMQInteractiveShell', True), ('TerminalInteractiveShell', False)]
+)
+def test_notebook_is_told_by_its_shell(shell, expected, monkeypatch):
+    shell = type(shell, (), {})()
+    monkeypatch.setitem(sys.modules, 'IPython', SimpleNamespace(get_ipython=lambda: shell))
+    assert ProgressBar().in_ipynb() is expected
+    assert ProgressBar()._use_notebook() is expected
+    assert not ProgressBar(detect_notebook=False)._use_notebook()
 
-        class ZMQInteractiveShell:
-            pass
 
-        assert not ProgressBar().in_ipynb()  # imported, but no shell runs
-        IPython.get_ipython = ZMQInteractiveShell
-        assert ProgressBar().in_ipynb()
-        assert ProgressBar()._use_notebook()
-        assert not ProgressBar(detect_notebook=False)._use_notebook()
-    """
-    subprocess.run([sys.executable, '-c', textwrap.dedent(code)], check=True, timeout=60)
+def test_ipython_that_is_imported_but_does_not_run_is_no_notebook(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'IPython', SimpleNamespace(get_ipython=lambda: None))
+    assert not ProgressBar().in_ipynb()

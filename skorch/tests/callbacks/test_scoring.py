@@ -366,3 +366,31 @@ def test_targets_in_a_dict_are_joined_by_key(make, data):
         callbacks=[EpochScoring(score, name='s', target_extractor=extract)],
     ).fit(Pairs(), None)
     assert seen == [{'a': (200,), 'b': (200, 3)}]
+
+
+@pytest.mark.parametrize('on_train', [True, False])
+def test_cached_targets_in_a_tuple_are_joined_column_by_column(on_train):
+    scoring = EpochScoring('accuracy', on_train=on_train).initialize()
+    scoring.y_trues_.extend([(np.arange(2), np.ones(2)), (np.arange(3), np.ones(3))])
+    X, (codes, ones), _ = scoring.get_test_data('train', 'valid', use_caching=True)
+    assert X == ('train' if on_train else 'valid')
+    assert codes.tolist() == [0, 1, 0, 1, 2]
+    assert ones.tolist() == [1] * 5
+
+
+def test_there_are_no_cached_targets_where_batches_have_none():
+    scoring = EpochScoring('accuracy').initialize()
+    scoring.y_trues_.extend([None, None])
+    assert scoring.get_test_data('train', 'valid', use_caching=True) == ('valid', None, [])
+
+
+def test_scorer_whose_signature_is_not_known(make, data):
+    class Scorer:
+        __signature__ = 'none'
+
+        def __call__(self, net, X, y):
+            return 0.5
+
+    weights = np.ones(len(data[0]))
+    net = make(callbacks=[EpochScoring(Scorer(), name='s')]).fit(*data, sample_weight=weights)
+    assert net.history[-1, 's'] == 0.5

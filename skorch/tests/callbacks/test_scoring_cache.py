@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 from skorch import NeuralNetClassifier
 from skorch.callbacks import BatchScoring, EpochScoring
+from skorch.callbacks._cache import _CachedForwardIter, detach
 from skorch.callbacks.scoring import (
     _cache_net_forward_iter,
 )
@@ -339,3 +341,20 @@ def test_observing_changes_nothing(make, data, device):
         EpochScoring(loss_scoring, name='d'),
     ]
     torch.testing.assert_close(train([]), train(observers), rtol=0, atol=0)
+
+
+def test_cache_without_named_data_serves_nothing_that_has_no_length(make, data):
+    net = make().initialize()
+    stream = (row for row in data[0])
+    cached = _CachedForwardIter(net, lambda X, **kwargs: iter([X]), [torch.zeros(5, 2)])
+    assert list(cached(stream)) == [stream]
+
+
+def test_packed_sequences_are_detached():
+    rows = torch.randn(3, 2, 4, requires_grad=True)
+    packed = pack_padded_sequence(rows, [3, 2])
+    out = detach({'a': (packed, 'text')})['a']
+    assert isinstance(out[0], PackedSequence)
+    assert not out[0].data.requires_grad
+    torch.testing.assert_close(out[0].data, packed.data)
+    assert out[1] == 'text'
