@@ -372,8 +372,8 @@ def test_targets_in_a_dict_are_joined_by_key(make, data):
 def test_cached_targets_in_a_tuple_are_joined_column_by_column(on_train):
     scoring = EpochScoring('accuracy', on_train=on_train).initialize()
     scoring.y_trues_.extend([(np.arange(2), np.ones(2)), (np.arange(3), np.ones(3))])
-    X, (codes, ones), _ = scoring.get_test_data('train', 'valid', use_caching=True)
-    assert X == ('train' if on_train else 'valid')
+    dataset, (codes, ones), _ = scoring.get_test_data('train', 'valid', use_caching=True)
+    assert dataset == ('train' if on_train else 'valid')
     assert codes.tolist() == [0, 1, 0, 1, 2]
     assert ones.tolist() == [1] * 5
 
