@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import torch
+from sklearn.base import BaseEstimator
 from torch import nn
 from torch.nn.parameter import is_lazy
 
@@ -76,7 +77,7 @@ def restore_initial_state(module: nn.Module, state: Any) -> None:
     module.zero_grad(set_to_none=True)
 
 
-class ComponentsMixin:
+class ComponentsMixin(BaseEstimator):
     """Components of a net: tracking by attribute, initialization, re-initialization."""
 
     init_context_: str | None = None
@@ -84,6 +85,7 @@ class ComponentsMixin:
     _modules: list[str] = []
     _criteria: list[str] = []
     _optimizers: list[str] = []
+    _initial_states_: dict[str, InitialState] = {}
 
     # ------------------------------------------------------------------ tracking of attributes
 
@@ -266,6 +268,14 @@ class ComponentsMixin:
             if known is None or known.instance is not given:
                 state = InitialState(given, initial_state_of(given))
                 self._initial_states_ = {**self._initial_states_, name: state}
+
+    def __sklearn_clone__(self) -> Any:
+        """Clone the net; a module instance that it has trained is as before in the clone."""
+        fresh = super().__sklearn_clone__()
+        for name, (instance, state) in self._initial_states_.items():
+            if getattr(self, name) is instance:
+                restore_initial_state(getattr(fresh, name), state)
+        return fresh
 
     def _restore_initial_states(self) -> None:
         """Let a net that is fitted again start from the weights that its instances had."""

@@ -113,6 +113,13 @@ def frame_to_array(frame: Any) -> np.ndarray:
     return array if array.flags.writeable else array.copy()
 
 
+def as_module_takes(X: Any, module: Any) -> Any:
+    """Make one array of a DataFrame unless ``module`` takes its columns by name."""
+    if is_frame(X) and not columns_go_by_name(module, X.columns):
+        return frame_to_array(X)
+    return X
+
+
 def has_columns(X: Any) -> bool:
     """Tell whether X is two-dimensional data whose columns are features."""
     if is_frame(X) or sparse.issparse(X) or is_list_of_rows(X):

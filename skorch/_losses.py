@@ -130,9 +130,7 @@ class OuterProductWatch(TorchFunctionMode):
         self.n = n
         self.seen = False
 
-    def __torch_function__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
         shapes = [tuple(a.shape) for a in args if isinstance(a, torch.Tensor)]
         if (self.n,) in shapes and (self.n, 1) in shapes:
@@ -156,6 +154,26 @@ def call_criterion(criterion: Callable[..., Any], y_pred: Any, y_true: Any, **kw
     if not watch.seen:
         return loss
     return criterion(y_pred, with_shape_of(y_pred, y_true), **kwargs)
+
+
+def loss_of_batch(criterion: Any, y_pred: Any, y_true: Any, sample_weight: Any = None) -> Any:
+    """Return the loss of a batch, weighted if there are weights.
+
+    Parameters
+    ----------
+    criterion : Module or callable
+    y_pred, y_true : tensor of shape (n, ...)
+    sample_weight : tensor of shape (n,) or None
+
+    Returns
+    -------
+    tensor
+
+    """
+    y_true = match_target(criterion, y_pred, y_true)
+    if sample_weight is None:
+        return call_criterion(criterion, y_pred, y_true)
+    return weighted_loss(criterion, y_pred, y_true, sample_weight)
 
 
 # --------------------------------------------------------------------------------- sample weights
@@ -216,7 +234,7 @@ def takes(func: Any, name: str) -> bool:
 
 def unreduced(criterion: Any, y_pred: Any, y_true: Any) -> tuple[str, torch.Tensor]:
     """Return the reduction of a criterion and its loss for each row or element."""
-    module = getattr(criterion, '_orig_mod', criterion)
+    module: Any = getattr(criterion, '_orig_mod', criterion)
     if isinstance(module, nn.Module) and isinstance(getattr(module, 'reduction', None), str):
         reduction = module.reduction
         module.reduction = 'none'
@@ -254,7 +272,11 @@ def row_norms(criterion: Any, y_true: torch.Tensor, losses: torch.Tensor) -> tor
     if not is_loss(criterion, CLASS_INDEX_LOSSES) or y_true.is_floating_point():
         return torch.ones_like(losses)
     module = getattr(criterion, '_orig_mod', criterion)
-    settings = {**vars(module), **getattr(module, '_buffers', {}), **getattr(module, 'keywords', {})}
+    settings = {
+        **vars(module),
+        **getattr(module, '_buffers', {}),
+        **getattr(module, 'keywords', {}),
+    }
     ignored = y_true == settings.get('ignore_index', -100)
     class_weight = settings.get('weight')
     if class_weight is None:

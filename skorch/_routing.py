@@ -158,6 +158,11 @@ def unknown_fit_params_message(method: str, names: Iterable[str]) -> str:
     )
 
 
+def is_stock(method: Any) -> bool:
+    """Tell methods of this package from overriding ones."""
+    return getattr(method, '__module__', '').partition('.')[0] == 'skorch'
+
+
 def drop_split_params(
     fit_params: Mapping[str, Any], forward: Accepted, split: Accepted
 ) -> dict[str, Any]:
@@ -185,6 +190,32 @@ class RoutingMixin(BaseEstimator):
             # fit; here any fit parameter can be requested
             if isinstance(vars(cls).get(f'set_{method}_request'), RequestMethod):
                 delattr(cls, f'set_{method}_request')
+
+    def _plan_fit_params(self: Any, dataset: Any, fit_params: Mapping[str, Any]) -> FitPlan:
+        """Sort fit parameters by what of this net takes them.
+
+        Raises
+        ------
+        TypeError
+            If nothing takes a parameter.
+
+        """
+        cls = type(self)
+        overridden = [getattr(cls, name) for name in TRAINING_METHODS if hasattr(cls, name)]
+        plan = plan_fit_params(
+            fit_params,
+            n_rows=len(dataset) if hasattr(dataset, '__len__') else None,
+            split=self._accepted_by_split(),
+            forward=accepted_by(self.module_),
+            training_methods=[accepted_by(m) for m in overridden if not is_stock(m)],
+            requested=self._requested_fit_params(),
+        )
+        if plan.unknown:
+            raise TypeError(unknown_fit_params_message(f'{cls.__name__}.fit', plan.unknown))
+        return plan
+
+    def _accepted_by_split(self: Any) -> Accepted:
+        return accepted_by(self.train_split or None)
 
     def set_fit_request(self, **kwargs: Any) -> RoutingMixin:
         """Request metadata for ``fit``.

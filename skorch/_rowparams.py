@@ -1,4 +1,4 @@
-"""Per-row fit parameters (such as ``sample_weight``) that travel with a dataset into its batches."""
+"""Per-row fit parameters, such as ``sample_weight``, travel with a dataset into its batches."""
 
 from __future__ import annotations
 

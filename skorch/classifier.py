@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -32,7 +31,13 @@ from skorch._structures import first_of
 from skorch.callbacks import EpochScoring, EpochTimer, PassthroughScoring, PrintLog
 from skorch.dataset import ValidSplit
 from skorch.net import NeuralNet
-from skorch.utils import data_from_dataset, get_dim, is_dataset, is_skorch_dataset, to_numpy
+from skorch.utils import (  # noqa: F401  programs import to_numpy from here
+    data_from_dataset,
+    get_dim,
+    is_dataset,
+    is_skorch_dataset,
+    to_numpy,
+)
 
 __all__ = ['NeuralNetBinaryClassifier', 'NeuralNetClassifier']
 

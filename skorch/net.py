@@ -8,7 +8,6 @@ and load. The machinery is in mixins and functions of private modules.
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -26,34 +25,17 @@ from skorch._batching import (
     make_iterator,
     with_data,
 )
-from skorch._components import (
-    ComponentsMixin,
-    InitialState,
-    is_loss_function,
-    restore_initial_state,
-)
+from skorch._component_files import files_by_attribute
+from skorch._components import ComponentsMixin, is_loss_function
 from skorch._convert import cast_floating
-from skorch._features import (
-    check_features,
-    columns_go_by_name,
-    frame_to_array,
-    is_frame,
-    rows_to_array,
-)
-from skorch._interrupt import inside_search
-from skorch._losses import call_criterion, match_target, weighted_loss
+from skorch._endings import end_by_interrupt, notify_error, warn_of_loss
+from skorch._features import as_module_takes, check_features, rows_to_array
+from skorch._losses import loss_of_batch
 from skorch._params import ParamsMixin
 from skorch._pickling import OpensAnywhere
 from skorch._randomness import observers_apart, observing
-from skorch._routing import (
-    TRAINING_METHODS,
-    Accepted,
-    RoutingMixin,
-    accepted_by,
-    drop_split_params,
-    plan_fit_params,
-    unknown_fit_params_message,
-)
+from skorch._repr import describe
+from skorch._routing import RoutingMixin, accepted_by, drop_split_params
 from skorch._rowparams import (
     RowBatch,
     attach_row_params,
@@ -72,17 +54,16 @@ from skorch._structures import (
 )
 from skorch.callbacks import EpochTimer, PassthroughScoring, PrintLog
 from skorch.dataset import Dataset, ValidSplit, get_len, unpack_data
-from skorch.exceptions import (
+from skorch.exceptions import (  # noqa: F401  programs import these from here
     DeviceWarning,
     NotInitializedError,
     SkorchAttributeError,
     SkorchTrainingImpossibleError,
-    SkorchWarning,
     StopTraining,
 )
 from skorch.history import History
-from skorch.setter import optimizer_setter
-from skorch.utils import (
+from skorch.setter import optimizer_setter  # noqa: F401  likewise
+from skorch.utils import (  # noqa: F401  likewise
     FirstStepAccumulator,
     TeeGenerator,
     _identity,
@@ -181,8 +162,8 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
 
     initialized_ = False
     interrupted_ = False
+    _loss_warned_ = False
     history_ = _OwnDefault(History)
-    _initial_states_: dict[str, InitialState] = {}
     _trimmed_for_prediction = False
 
     # ----------------------------------------------------------------------------- construction
@@ -258,24 +239,7 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
         return self._default_callbacks
 
     def __repr__(self) -> str:
-        state = 'initialized' if self.initialized_ else 'uninitialized'
-        if self.initialized_:
-            shown = {'module_': self.module_}
-        else:
-            shown = {'module': self.module}
-            shown.update({k: v for k, v in sorted(vars(self).items()) if k.startswith('module__')})
-        lines = [f'{type(self)}[{state}](']
-        for name, value in shown.items():
-            lines.append('  ' + f'{name}={value},'.replace('\n', '\n  '))
-        return '\n'.join([*lines, ')'])
-
-    def __sklearn_clone__(self) -> NeuralNet:
-        """Clone the net; a module instance that it has trained is as before in the clone."""
-        fresh = super().__sklearn_clone__()
-        for name, (instance, state) in self._initial_states_.items():
-            if getattr(self, name, None) is instance:
-                restore_initial_state(getattr(fresh, name), state)
-        return fresh
+        return describe(self)
 
     # --------------------------------------------------------------------------- initialization
 
@@ -390,7 +354,7 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
         Raises
         ------
         StopTraining
-            If a callback raised it, after all callbacks have seen the event.
+            If a callback raised it; all callbacks have seen the event then.
 
         """
         getattr(self, method_name)(self, **cb_kwargs)
@@ -520,41 +484,12 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
         except StopTraining:
             pass
         except KeyboardInterrupt as exc:
-            self._handle_interrupt(X, y, exc)
+            end_by_interrupt(self, X, y, exc)
         except BaseException as exc:
-            self._notify_error(X, y, exc)
+            notify_error(self, X, y, exc)
             raise
         self.notify('on_train_end', X=X, y=y)
         return self
-
-    def _handle_interrupt(self, X: Any, y: Any, interrupt: KeyboardInterrupt) -> None:
-        self.interrupted_ = True
-        if inside_search():
-            self._notify_error(X, y, interrupt)
-            raise interrupt
-        warnings.warn(
-            f'Training was interrupted in epoch {len(self.history)}; the net keeps the weights of '
-            f'this moment. Call partial_fit to train on.',
-            SkorchWarning,
-            stacklevel=4,
-        )
-
-    def _notify_error(self, X: Any, y: Any, error: BaseException) -> None:
-        """Let callbacks close what they opened; nothing they do hides the error."""
-        handlers = [self, *(callback for _, callback in vars(self).get('callbacks_', ()))]
-        for handler in handlers:
-            try:
-                # callbacks need not derive from Callback
-                on_train_error = getattr(handler, 'on_train_error', None)
-                if on_train_error is not None:
-                    on_train_error(self, X=X, y=y, error=error)
-            except Exception as exc:
-                warnings.warn(
-                    f'{type(handler).__name__}.on_train_error failed with {exc!r} while the error '
-                    f'{error!r} of the training was handled.',
-                    SkorchWarning,
-                    stacklevel=4,
-                )
 
     def fit_loop(
         self,
@@ -654,19 +589,7 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
             finite = finite and math.isfinite(loss)
         self.history.record(f'{prefix}_batch_count', batch_count)
         if not finite:
-            self._warn_of_loss(prefix)
-
-    def _warn_of_loss(self, prefix: str) -> None:
-        if vars(self).get('_loss_warned_'):
-            return
-        self._loss_warned_ = True
-        warnings.warn(
-            f'The {prefix} loss is not finite (NaN or infinity) in epoch {len(self.history)}. Look '
-            f'for NaN in the data, lower the learning rate, or clip the gradients with '
-            f'skorch.callbacks.GradientNormClipping; training goes on.',
-            SkorchWarning,
-            stacklevel=2,
-        )
+            warn_of_loss(self, prefix)
 
     # ------------------------------------------------------------------------------------- data
 
@@ -725,28 +648,6 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
             return dataset, None
         return self.train_split(dataset, y, **split_params)
 
-    def _plan_fit_params(self, dataset: Any, fit_params: Mapping[str, Any]) -> Any:
-        overridden = [
-            accepted_by(getattr(type(self), name))
-            for name in TRAINING_METHODS
-            if getattr(type(self), name) is not getattr(NeuralNet, name)
-            and not getattr(type(self), name).__module__.startswith('skorch.')
-        ]
-        plan = plan_fit_params(
-            fit_params,
-            n_rows=len(dataset) if hasattr(dataset, '__len__') else None,
-            split=self._accepted_by_split(),
-            forward=accepted_by(self.module_),
-            training_methods=overridden,
-            requested=self._requested_fit_params(),
-        )
-        if plan.unknown:
-            raise TypeError(unknown_fit_params_message(f'{type(self).__name__}.fit', plan.unknown))
-        return plan
-
-    def _accepted_by_split(self) -> Accepted:
-        return accepted_by(self.train_split or None)
-
     def get_iterator(self, dataset: Any, training: bool = False) -> Any:
         """Return an iterator over the batches of a dataset.
 
@@ -768,9 +669,7 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
 
     def _dataset_for_batches(self, dataset: Dataset) -> Dataset:
         """Return the dataset as batches are drawn from it: X as the module takes it, y as codes."""
-        X, y = dataset.X, dataset.y
-        if is_frame(X) and not columns_go_by_name(self.module_, X.columns):
-            X = frame_to_array(X)
+        X, y = as_module_takes(dataset.X, self.module_), dataset.y
         if y is not None:
             y = self._encode_targets(y)
         return dataset if X is dataset.X and y is dataset.y else with_data(dataset, X, y)
@@ -935,11 +834,7 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
 
         """
         y_true = to_tensor(y_true, device=self.device)
-        y_true = match_target(self.criterion_, y_pred, y_true)
-        weight = current_weight()
-        if weight is None:
-            return call_criterion(self.criterion_, y_pred, y_true)
-        return weighted_loss(self.criterion_, y_pred, y_true, weight)
+        return loss_of_batch(self.criterion_, y_pred, y_true, current_weight())
 
     # ------------------------------------------------------------------------------- prediction
 
@@ -1106,14 +1001,14 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
             If there is no such component.
 
         """
-        files = self._files_by_attribute(
-            'save',
-            f_params=f_params,
-            f_optimizer=f_optimizer,
-            f_criterion=f_criterion,
-            f_history=f_history,
+        given = {
+            'f_params': f_params,
+            'f_optimizer': f_optimizer,
+            'f_criterion': f_criterion,
+            'f_history': f_history,
             **kwargs,
-        )
+        }
+        files = files_by_attribute(self, given, 'save')
         _persistence.save_params(self, files, use_safetensors=use_safetensors)
 
     def load_params(
@@ -1156,37 +1051,11 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
         }
         if checkpoint is not None:
             given = _persistence.checkpoint_files(self, checkpoint, given)
-        files = self._files_by_attribute('load', **given)
+        files = files_by_attribute(self, given, 'load')
         if not files:
             print('Nothing to load')
             return
         _persistence.load_params(self, files, use_safetensors=use_safetensors)
-
-    def _files_by_attribute(self, action: str, **files: Any) -> dict[str, Any]:
-        """Turn ``{'f_params': file}`` into ``{'module_': file}``."""
-        by_attribute = {}
-        for key, file in files.items():
-            if file is None:
-                continue
-            name = {'f_params': 'module', 'f_history': 'history'}.get(key, key.removeprefix('f_'))
-            by_attribute[f'{name}_'] = file
-            if name != 'history':
-                self._check_component(key, f'{name}_', action)
-        return by_attribute
-
-    def _check_component(self, key: str, attribute: str, action: str) -> None:
-        if not self.initialized_:
-            raise NotInitializedError(
-                f'Cannot {action} the state of a net that is not initialized. Call initialize or '
-                f'fit first.'
-            )
-        if not key.startswith('f_') or not hasattr(self, attribute):
-            components = [*self._modules, *self._criteria, *self._optimizers]
-            raise AttributeError(
-                f'Cannot {action} {key!r}: the net has no component {attribute!r}. Its components '
-                f'are: {", ".join(f"{name}_" for name in components)}, each with an argument '
-                f'f_<name>.'
-            )
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the attributes of the net as a new dict; pickling packs their tensors."""
