@@ -238,7 +238,22 @@ class TestTravel:
             pickle.dumps(other)
         assert cloudpickle.loads(cloudpickle.dumps(other)).callbacks_[0][1].things[0]() == 1
 
-    @pytest.mark.parametrize('how', ['cloudpickle', pytest.param('loky', marks=pytest.mark.slow)])
+    def test_classes_by_value(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        library = types.ModuleType('library_by_value')
+        monkeypatch.setitem(sys.modules, 'library_by_value', library)
+        exec(CLASS_THAT_REFERS_TO_NET, vars(library))
+        net = vars(library)['net'] = NeuralNetClassifier(vars(library)['Mine']).initialize()
+        cloudpickle.register_pickle_by_value(library)
+        data = cloudpickle.dumps(net)
+        cloudpickle.unregister_pickle_by_value(library)
+        monkeypatch.delitem(sys.modules, 'library_by_value')
+
+        other = pickle.loads(data)
+        assert same(net, other)
+        assert other.module_.net() is other
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize('how', ['cloudpickle', 'loky'])
     def test_classes_of_a_script(self, how: str, tmp_path: Path) -> None:
         script = tmp_path / 'script.py'
         script.write_text(textwrap.dedent(SCRIPT))
@@ -250,6 +265,15 @@ class TestTravel:
         assert done.returncode == 0, done.stderr
         assert done.stdout.split() == ['Mine', 'True']
 
+
+CLASS_THAT_REFERS_TO_NET = """
+import torch
+class Mine(torch.nn.Linear):
+    def __init__(self):
+        super().__init__(3, 2)
+    def net(self):
+        return net
+"""
 
 SCRIPT = """
 import pickle, subprocess, sys
