@@ -7,7 +7,7 @@ import string
 from collections.abc import Iterable
 from typing import Any
 
-_FROM_HISTORY = ('last_epoch', 'last_batch', 'net')
+_ROWS = ('last_epoch', 'last_batch')
 
 
 class NothingYet:
@@ -28,7 +28,8 @@ class _SafeFormatter(string.Formatter):
 
     def get_field(self, field_name: str, args: Any, kwargs: Any) -> Any:
         value, first = super().get_field(field_name, args, kwargs)
-        if first in _FROM_HISTORY:
+        # An attribute of the net is the user's own, unless it is the history.
+        if first in _ROWS or 'history' in field_name:
             value = _Contribution(field_name, value)
         return value, first
 

@@ -83,14 +83,15 @@ def _share_of_range(step: int, period: float, period_mult: float) -> float:
 
 def _one_per_group(optimizer: Any, value: float | Sequence[float], name: str) -> list[float]:
     groups = len(optimizer.param_groups)
-    if isinstance(value, list | tuple | np.ndarray):
-        if len(value) != groups:
-            raise ValueError(
-                f'WarmRestartLR got {len(value)} values for {name}, but the optimizer has '
-                f'{groups} parameter groups; pass one number, or one for each group.'
-            )
-        return [float(v) for v in value]
-    return [float(value)] * groups
+    values = np.asarray(value, dtype=float)
+    if values.ndim == 0:
+        return [float(values)] * groups
+    if len(values) != groups:
+        raise ValueError(
+            f'WarmRestartLR got {len(values)} values for {name}, but the optimizer has '
+            f'{groups} parameter groups; pass one number, or one for each group.'
+        )
+    return values.tolist()
 
 
 # Schedulers whose bounds are absolute, so that the learning rate at the start is not used.
@@ -112,7 +113,7 @@ def scheduler_named(name: str) -> Callable[..., Any]:
     """
     if name == 'WarmRestartLR':
         return WarmRestartLR
-    found = getattr(torch_schedulers, name, None)
+    found: Any = getattr(torch_schedulers, name, None)
     if _is_scheduler_class(found):
         return found
     names = [k for k, v in vars(torch_schedulers).items() if _is_scheduler_class(v)]

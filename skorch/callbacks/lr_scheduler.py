@@ -254,9 +254,9 @@ class LRScheduler(Callback):
 
     def _has_values_of_a_run(self, optimizer: Any, has_moved: bool) -> bool:
         """Return whether learning rates and momenta come from a run with a schedule."""
-        scheduler = getattr(self, 'lr_scheduler_', None)
+        scheduler: Any = getattr(self, 'lr_scheduler_', None)
         is_own = getattr(scheduler, 'optimizer', None) is optimizer
-        if has_moved and is_own and lrs_of(optimizer) == list(scheduler.get_last_lr()):
+        if has_moved and is_own and lrs_of(optimizer) == getattr(scheduler, '_last_lr', None):
             # Left as they were after an epoch that is not the last of the history any more.
             return False
         if is_scheduled(optimizer):

@@ -99,6 +99,7 @@ class _BestScoreMixin:
 
     def _resume_best_score(self, history: Any, name: str) -> None:
         self.best_score_ = best_of([row.get(name) for row in history], self.lower_is_better)
+        self.epochs_seen_ = len(history)
 
     def _is_best_score(self, current_score: Any) -> bool | None:
         return is_better(current_score, self.best_score_, self.lower_is_better)
@@ -111,6 +112,10 @@ class _BestScoreMixin:
                 'a single number to be compared with earlier ones. Return one number, or set '
                 'lower_is_better=None to record it as it is.'
             )
+        # A callback that came later when training began may have loaded another history.
+        if getattr(self, 'epochs_seen_', None) != len(history) - 1:
+            self._resume_best_score(history[:-1], name)
+        self.epochs_seen_ = len(history)
         history.record(name, score)
         is_best = self._is_best_score(score)
         if is_best is None:

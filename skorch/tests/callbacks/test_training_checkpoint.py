@@ -13,8 +13,15 @@ import torch
 from sklearn.base import clone
 from torch import nn
 
-from skorch import NeuralNet
-from skorch.callbacks import Callback, Checkpoint, EarlyStopping, TrainEndCheckpoint
+from skorch import NeuralNet, NeuralNetClassifier
+from skorch.callbacks import (
+    Callback,
+    Checkpoint,
+    EarlyStopping,
+    EpochScoring,
+    LoadInitState,
+    TrainEndCheckpoint,
+)
 from skorch.callbacks._file_names import format_target
 from skorch.exceptions import SkorchException
 from skorch.history import History
@@ -309,6 +316,23 @@ def test_the_name_itself_may_point_anywhere(target):
     assert text == target.split('{')[0] + 'a b.c-d.pt'
 
 
+def test_attributes_of_the_net_may_point_anywhere(fit):
+    fit(
+        None,
+        f_params='{net.batch_size!r:>4}.pt',
+        f_optimizer='{net.run_dir}/o.pt',
+        net={'cls': Run},
+    )
+    assert files() == ['  50.pt', 'criterion.pt', 'history.json', 'runs/1/o.pt']
+
+
+class Run(NeuralNet):
+    @property
+    def run_dir(self):
+        os.makedirs('runs/1', exist_ok=True)
+        return 'runs/1'
+
+
 # ----------------------------------------------------------------------- cannot be written
 
 
@@ -388,14 +412,27 @@ def test_load_best_loads_no_file_of_an_earlier_fit(fit, data):
     assert len(net.history) == 3
 
 
-class Overwrite(Callback):
+def overwrite(net):
+    make_net(net.device).initialize().save_params(f_params='params.pt')
+
+
+def remove(net):
+    os.remove('params.pt')
+
+
+class InThirdEpoch(Callback):
+    def __init__(self, func):
+        self.func = func
+
     def on_epoch_end(self, net, **kwargs):
         if len(net.history) == 3:
-            make_net(net.device).initialize().save_params(f_params='params.pt')
+            self.func(net)
 
 
-def test_load_best_loads_no_file_that_others_changed(data, device):
-    callbacks = [Checkpoint(InEpochs(2), load_best=True), Overwrite(), ('w', Weights())]
+@pytest.mark.parametrize('change', [overwrite, remove])
+def test_load_best_loads_no_file_that_others_changed(change, data, device):
+    checkpoint = Checkpoint(InEpochs(2), load_best=True)
+    callbacks = [checkpoint, InThirdEpoch(change), ('w', Weights())]
     net = make_net(device, callbacks, max_epochs=3)
     with pytest.warns(UserWarning, match='not loaded, because params.pt .* was changed since'):
         net.fit(*data)
@@ -433,6 +470,29 @@ def test_worse_epoch_does_not_replace_the_best_checkpoint(data, device):
     net.set_params(lr=-0.1).partial_fit(*data)
     assert net.history[-1, 'valid_loss'] > net.history[3, 'valid_loss']
     assert not any(net.history[4:, 'cp'])
+    assert Path('params.pt').read_bytes() == saved
+
+
+@pytest.mark.parametrize('monitor', ['valid_loss_best', 'accuracy_best'])
+@pytest.mark.parametrize('place', [0, 1, 2])
+def test_worse_epoch_does_not_replace_the_best_checkpoint_of_an_earlier_run(
+    monitor, place, data, device
+):
+    def run(**kwargs):
+        checkpoint = Checkpoint(monitor, f_optimizer=None)
+        score = EpochScoring('accuracy', lower_is_better=False, name='accuracy')
+        callbacks = [score, checkpoint]
+        callbacks.insert(place, LoadInitState(checkpoint))
+        options = {'cls': NeuralNetClassifier, 'max_epochs': 5, **kwargs}
+        return make_net(device, callbacks, **options).fit(*data)
+
+    run()
+    saved = Path('params.pt').read_bytes()
+    # Steps up the slope of the loss.
+    net = run(optimizer__maximize=True)
+    marks = net.history[:, 'event_cp']
+    assert len(marks) > 5
+    assert not any(marks[-5:])
     assert Path('params.pt').read_bytes() == saved
 
 
