@@ -24,7 +24,7 @@ def unpack_index(i: Any) -> tuple[Any, Any, Any, Any]:
             ) from exc
     if len(i) > 4:
         raise KeyError(f'A history has 4 dimensions, but {len(i)} indices were given.')
-    epochs, columns, batches, batch_columns = (*i, *[None] * (4 - len(i)))
+    epochs, columns, batches, batch_columns = i + (None,) * (4 - len(i))
     for names in (columns, batch_columns):
         if not (names is None or isinstance(names, (str, tuple, list))):
             raise TypeError(

@@ -78,9 +78,9 @@ class SliceDict(dict):
 
     # Without these, dict would store values past __setitem__ and its checks.
 
-    def update(
-        self, kwargs: Mapping[str, Any] | Iterable[tuple[str, Any]] = (), **more: Any
-    ) -> None:  # type: ignore[override]
+    def update(  # type: ignore[override]
+        self, kwargs: Mapping[str, Any] | Iterable[tuple[str, Any]], **more: Any
+    ) -> None:
         """Set several values.
 
         Parameters
@@ -95,7 +95,7 @@ class SliceDict(dict):
         for key, value in new.items():
             self[key] = value
 
-    def __ior__(self, other: Any) -> SliceDict:  # type: ignore[misc, override]
+    def __ior__(self, other: Any) -> SliceDict:  # type: ignore[misc]
         self.update(other)
         return self
 
@@ -105,8 +105,7 @@ class SliceDict(dict):
             self[key] = default
         return self[key]
 
-    @classmethod
-    def fromkeys(cls, *args: Any, **kwargs: Any) -> Any:
+    def fromkeys(self, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]
         """Not available, since all keys would share one value. Raises TypeError."""
         raise TypeError('SliceDict does not support fromkeys. Use SliceDict(key0=val0, ...).')
 
@@ -122,7 +121,7 @@ class SliceDict(dict):
     def __ne__(self, other: object) -> bool:
         return not self == other
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None
 
     def __repr__(self) -> str:
         return f'SliceDict(**{super().__repr__()})'

@@ -12,9 +12,9 @@ _PATTERN = re.compile(
     r"""\s*v?
     (?:(?P<epoch>\d+)!)?
     (?P<release>\d+(?:\.\d+)*)
-    (?:[-_.]?(?P<pre>alpha|beta|preview|pre|rc|a|b|c)[-_.]?(?P<pre_n>\d*))?
-    (?P<post>-(?P<post_bare>\d+)|[-_.]?(?:post|rev|r)[-_.]?(?P<post_n>\d*))?
-    (?P<dev>[-_.]?dev[-_.]?(?P<dev_n>\d*))?
+    (?P<pre>[-_.]?(?:alpha|beta|preview|pre|rc|a|b|c)[-_.]?\d*)?
+    (?P<post>-\d+|[-_.]?(?:post|rev|r)[-_.]?\d*)?
+    (?P<dev>[-_.]?dev[-_.]?\d*)?
     (?:\+(?P<local>[a-z0-9]+(?:[-_.][a-z0-9]+)*))?
     \s*""",
     re.VERBOSE | re.IGNORECASE | re.ASCII,
@@ -24,6 +24,18 @@ _PRE = {'alpha': 'a', 'beta': 'b', 'c': 'rc', 'pre': 'rc', 'preview': 'rc'}
 
 class InvalidVersion(ValueError):
     """A text that is not a version by PEP 440."""
+
+
+def _number(text: str | None) -> int | None:
+    """Return the number at the end of a part of a version; 0 if it has none."""
+    return None if text is None else int(''.join(filter(str.isdecimal, text)) or 0)
+
+
+def _pre_release(text: str | None) -> tuple[str, int] | None:
+    if text is None:
+        return None
+    word = ''.join(filter(str.isalpha, text)).lower()
+    return _PRE.get(word, word), _number(text) or 0
 
 
 @total_ordering
@@ -51,10 +63,9 @@ class Version:
         groups = match.groupdict()
         self._epoch = int(groups['epoch'] or 0)
         self._release = tuple(int(n) for n in groups['release'].split('.'))
-        pre = (groups['pre'] or '').lower()
-        self._pre = (_PRE.get(pre, pre), int(groups['pre_n'] or 0)) if pre else None
-        self._post = int(groups['post_bare'] or groups['post_n'] or 0) if groups['post'] else None
-        self._dev = int(groups['dev_n'] or 0) if groups['dev'] else None
+        self._pre = _pre_release(groups['pre'])
+        self._post = _number(groups['post'])
+        self._dev = _number(groups['dev'])
         parts = re.split('[-_.]', (groups['local'] or '').lower())
         self._local = tuple(int(p) if p.isdecimal() else p for p in parts if p)
 

@@ -98,6 +98,7 @@ class TestResolveDottedName:
             'torch..nn',
             'torch.nn.Linear(2, 3).weight',
             'torch.nn.Linear(2, 3',
+            'torch.nn.Linear(2 3)',
             'see torch.nn',
             "'torch.nn'",
             'a.b + c.d',
@@ -423,6 +424,9 @@ class TestPrintHelp:
                 super().__init__()
 
         assert '  --module__units : int (default=4)\n' in help_of(NeuralNetClassifier(InInit))
+
+    def test_class_without_a_signature(self, help_of: Any) -> None:
+        assert help_of(3).endswith('--help\n\n<int> options:\n\n')
 
     def test_starred_parameters_are_no_options(self, help_of: Any) -> None:
         class Starred(nn.Module):

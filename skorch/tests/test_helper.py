@@ -142,7 +142,6 @@ class TestSliceDict:
     def test_update_takes_what_dict_takes(self, data: SliceDict) -> None:
         data.update({'c': B}, d=B)
         data.update([('e', B)])
-        data.update()
         assert list(data) == ['a', 'b', 'c', 'd', 'e']
 
     def test_a_failed_update_changes_nothing(self, data: SliceDict) -> None:
@@ -167,6 +166,8 @@ class TestSliceDict:
     def test_fromkeys(self) -> None:
         with pytest.raises(TypeError, match='does not support fromkeys'):
             SliceDict.fromkeys(['a'])
+        with pytest.raises(TypeError, match='does not support fromkeys'):
+            SliceDict(a=A).fromkeys(['a'], None)
 
     @pytest.mark.parametrize(
         ('other', 'equal'),
