@@ -257,7 +257,10 @@ def torch_load_options(
     unknown = sorted(set(kwargs) - _KNOWN_KEYS)
     if unknown:
         names = ', '.join(map(repr, unknown))
-        messages.append(f'torch.load does not know these keys of torch_load_kwargs: {names}.')
+        messages.append(
+            f'torch.load does not know these keys of torch_load_kwargs: {names}. '
+            'Check their spelling.'
+        )
     return LoadPlan(
         kwargs={'map_location': location, **kwargs},
         device=ends_on,
@@ -280,26 +283,28 @@ def call_torch_load(open_source: Callable[[], Any], kwargs: dict[str, Any]) -> A
         From :attr:`LoadPlan.kwargs`.
 
     """
-    extra = set(kwargs).difference(_CORE_KEYS)
-    if not extra:
+    if not set(kwargs).difference(_CORE_KEYS):
         return torch.load(open_source(), **kwargs)
+    # Options travel inside a pickle: an error about them would make it unreadable for good.
+    known = {key: value for key, value in kwargs.items() if key in _KNOWN_KEYS}
+    core = {key: value for key, value in kwargs.items() if key in _CORE_KEYS}
     with warnings.catch_warnings():
         # The options are the user's, and what torch says of weights_only would mislead.
         warnings.filterwarnings('ignore', 'pickle_load_args only works')
-        try:
-            return torch.load(open_source(), **kwargs)
-        except TypeError as exc:
-            if 'keyword argument' not in str(exc):
-                raise
-            refused = exc
-    # Options travel inside a pickle: an error would make it unreadable for good.
-    names = ', '.join(map(repr, sorted(extra)))
+        for attempt in (kwargs, known):
+            try:
+                return torch.load(open_source(), **attempt)
+            except TypeError as exc:
+                if 'keyword argument' not in str(exc):
+                    raise
+    names = ', '.join(map(repr, sorted(known.keys() - core.keys())))
     warnings.warn(
-        f'torch.load refused ({refused}); loading without {names} of torch_load_kwargs.',
+        f'torch.load takes {names} of torch_load_kwargs only together with weights_only=False; '
+        'loading without.',
         UserWarning,
         stacklevel=3,
     )
-    return torch.load(open_source(), **{key: kwargs[key] for key in kwargs if key not in extra})
+    return torch.load(open_source(), **core)
 
 
 def _owner() -> tuple[int, threading.Thread, Any]:

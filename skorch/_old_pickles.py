@@ -74,7 +74,7 @@ def state_of_today(net: Any, state: Mapping[str, Any]) -> dict[str, Any]:
     outer['device'] = plan.device_after(modules_in(outer))
     _fill_parameters(net, outer)
     _share_optimizers(outer)
-    plan.warn(sets_device=True, stacklevel=4)
+    plan.warn(sets_device=True, stacklevel=5)
     return outer
 
 

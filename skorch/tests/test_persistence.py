@@ -549,6 +549,12 @@ class TestTorchLoadOptions:
         plan = torch_load_options({'pickle_module': pickle}, 'cpu', 'memory')
         assert 'pickle_module' not in plan.kwargs
 
+    def test_options_that_torch_takes_only_unsafely(self, net: Any) -> None:
+        other = copy.copy(net)
+        other.torch_load_kwargs = {'errors': 'ignore', 'encoding': 'ascii'}
+        with pytest.warns(UserWarning, match="'encoding', 'errors' of torch_load_kwargs only"):
+            pickle.loads(pickle.dumps(other))
+
     def test_parameters_on_several_devices(self) -> None:
         plan = torch_load_options({'map_location': {}}, 'cpu', 'memory')
         modules = [nn.Linear(1, 1, device='meta'), nn.Linear(1, 1)]
