@@ -15,6 +15,8 @@ from torch.nn.utils.rnn import PackedSequence
 
 from skorch._indexing import is_pandas_ndframe
 
+# Called for every row, so the frequent types are recognized first.
+_READY = (torch.Tensor, np.generic, int, float, str)
 _TORCH_KINDS = 'fciub'
 _HOW_TO_ENCODE = (
     'Encode strings and categories as numbers first (e.g. with OrdinalEncoder or OneHotEncoder of '
@@ -416,16 +418,16 @@ def make_collatable(data: Any, one_row: bool = True) -> Any:
     """
     if isinstance(data, np.ndarray):
         return data if data.flags.writeable else data.copy()
-    if sparse.issparse(data):
-        rows = data.toarray()
-        return rows.squeeze(0) if one_row and rows.ndim == 2 and len(rows) == 1 else rows
-    if is_pandas_ndframe(data):
-        return data.to_numpy(copy=True)
     if isinstance(data, dict):
         return {key: make_collatable(value, one_row) for key, value in data.items()}
     if isinstance(data, list):
         return [make_collatable(value, one_row) for value in data]
-    return data
+    if isinstance(data, _READY):
+        return data
+    if sparse.issparse(data):
+        rows = data.toarray()
+        return rows.squeeze(0) if one_row and rows.ndim == 2 and len(rows) == 1 else rows
+    return data.to_numpy(copy=True) if is_pandas_ndframe(data) else data
 
 
 def get_dim(y: Any) -> int:

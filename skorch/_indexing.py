@@ -13,6 +13,7 @@ from scipy import sparse
 
 # Formats from which scipy takes rows quickly; the others become CSR first.
 _ROW_FORMATS = ('csr', 'lil')
+_ARRAYS = (np.ndarray, torch.Tensor)
 
 
 def is_pandas_ndframe(x: Any) -> bool:
@@ -124,6 +125,8 @@ def _normalize_numpy_indices(i: Any) -> Any:
         everything else is returned unchanged.
 
     """
+    if type(i) is int:
+        return i
     if isinstance(i, torch.Tensor):
         i = i.detach().cpu().numpy()
     if not isinstance(i, np.ndarray):
@@ -140,7 +143,7 @@ def _indexing_none(data: Any, i: Any) -> None:
 
 def _indexing_dict(data: Any, i: Any) -> dict[Any, Any]:
     """Index each value of a mapping."""
-    return {key: multi_indexing(value, i) for key, value in data.items()}
+    return {key: check_indexing(value)(value, i) for key, value in data.items()}
 
 
 def _indexing_list_tuple_of_data(data: Any, i: Any, indexings: Any = None) -> list[Any]:
@@ -157,15 +160,16 @@ def _indexing_ndframe(data: Any, i: Any) -> Any:
 
 def _indexing_other(data: Any, i: Any) -> Any:
     """Index an array, a tensor, a sparse matrix or the rows of a plain sequence."""
-    if type(i) is int or isinstance(i, slice):
-        index = i
-    else:
-        index = _plain_index(i, _n_rows(data))
-    for types, take in _TAKE:
-        if isinstance(data, types):
-            return take(data, index)
+    # One row of an array or tensor is what the loop over rows asks for again and again.
+    if type(i) is int and isinstance(data, _ARRAYS):
+        return data[i]
+    index = i if isinstance(i, (int, slice)) else _plain_index(i, _n_rows(data))
+    if isinstance(data, np.ndarray):
+        return data[index]
+    if isinstance(data, torch.Tensor):
+        return _take_tensor(data, index)
     if sparse.issparse(data):
-        return _take_sparse(data, index)
+        return row_sliceable(data)[index]
     return _take_sequence(data, index)
 
 
@@ -174,10 +178,6 @@ def _n_rows(data: Any) -> int | None:
     if shape is not None:
         return shape[0] if len(shape) else None
     return len(data) if hasattr(data, '__len__') else None
-
-
-def _take_array(data: np.ndarray, index: Any) -> Any:
-    return data[index]
 
 
 def _take_tensor(data: torch.Tensor, index: Any) -> torch.Tensor:
@@ -193,22 +193,12 @@ def _take_tensor(data: torch.Tensor, index: Any) -> torch.Tensor:
     return rows if layout is torch.sparse_coo else rows.to_sparse(layout=layout)
 
 
-def _take_sparse(data: Any, index: Any) -> Any:
-    return row_sliceable(data)[index]
-
-
 def _take_sequence(data: Any, index: Any) -> Any:
     if not isinstance(index, np.ndarray):
         return data[index]
     if hasattr(data, 'shape') or hasattr(data, 'dtype'):
         return data[index]
     return [data[j] for j in index.tolist()]
-
-
-_TAKE: tuple[tuple[Any, Callable[[Any, Any], Any]], ...] = (
-    (np.ndarray, _take_array),
-    (torch.Tensor, _take_tensor),
-)
 
 
 def row_sliceable(data: Any) -> Any:
@@ -244,6 +234,8 @@ def check_indexing(data: Any) -> Callable[[Any, Any], Any]:
         Called with the data and an index. Worth keeping where one data set is indexed often.
 
     """
+    if isinstance(data, _ARRAYS):
+        return _indexing_other
     if data is None:
         return _indexing_none
     if sparse.issparse(data):  # before mappings: a DOK matrix is a dict

@@ -21,7 +21,7 @@ from sklearn.model_selection import (
 from sklearn.utils.multiclass import type_of_target
 from torch.utils.data import IterableDataset, Subset, TensorDataset
 
-from skorch._convert import is_list_of_rows, make_collatable, to_numpy
+from skorch._convert import is_list_of_rows, make_collatable, rows_to_array, to_numpy
 from skorch._indexing import (
     check_indexing,
     flatten,  # noqa: F401  programs import it from here
@@ -183,7 +183,11 @@ class Dataset(torch.utils.data.Dataset):
     @staticmethod
     def _match_rows(X: Any, y: Any) -> tuple[Any, Any, int]:
         """Return X, y and their number of rows; lists of rows become arrays where this fits."""
-        n_X = get_len(X)
+        try:
+            n_X = get_len(X)
+        except ValueError:
+            X = rows_to_array(X)  # a dict may have lists of rows as values
+            n_X = get_len(X)
         if y is None:
             return X, y, n_X
         n_y = get_len(y)

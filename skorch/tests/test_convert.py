@@ -362,6 +362,10 @@ def test_to_device_keeps_what_a_list_carries():
     assert X[0].device.type == 'cpu'
 
 
+def test_to_device_keeps_the_type_of_a_tuple():
+    assert type(to_device([torch.Size([2, 3])], 'meta')[0]) is torch.Size
+
+
 def test_to_device_makes_a_dict_of_an_unchangeable_mapping():
     got = to_device(types.MappingProxyType({'a': torch.ones(1)}), 'meta')
     assert type(got) is dict
@@ -480,6 +484,14 @@ def test_graph_data_is_moved_as_a_whole(monkeypatch):
 )
 def test_get_dim(y, want):
     assert get_dim(y) == want
+
+
+def test_get_dim_asks_objects_without_ndim():
+    class OnlyDim:
+        def dim(self):
+            return 3
+
+    assert get_dim(OnlyDim()) == 3
 
 
 numeric_arrays = hnp.arrays(

@@ -248,6 +248,12 @@ class TestDataset:
         np.testing.assert_array_equal(ds[1][0], A[1])
         np.testing.assert_array_equal(ds[1][1], np.asarray(y)[1])
 
+    @pytest.mark.parametrize('y', [None, Y], ids=['no y', 'y'])
+    def test_lists_of_rows_in_a_dict(self, y):
+        ds = Dataset({'a': A.tolist(), 'b': A[:, 0]}, y)
+        assert len(ds) == 4
+        np.testing.assert_array_equal(ds[1][0]['a'], A[1])
+
     def test_list_of_lists_is_several_inputs_where_that_fits(self):
         assert Dataset([[1, 2, 3], [4, 5, 6]], [7, 8, 9])[1] == ([2, 5], 8)
 

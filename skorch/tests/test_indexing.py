@@ -14,6 +14,7 @@ from scipy import sparse
 
 from skorch._indexing import is_container, row_sliceable, take_rows
 from skorch.utils import (
+    _indexing_list_tuple_of_data,
     _normalize_numpy_indices,
     check_indexing,
     flatten,
@@ -193,6 +194,12 @@ def test_check_indexing_gives_what_multi_indexing_uses(data):
     want, got = multi_indexing(data, [2, 0]), multi_indexing(data, [2, 0], indexing)
     assert type(got) is type(want)
     assert str(got) == str(want)
+
+
+def test_indexing_of_containers_without_known_functions():
+    got = _indexing_list_tuple_of_data((A, [1, 2, 3, 4]), [2, 0])
+    np.testing.assert_array_equal(got[0], A[[2, 0]])
+    assert got[1] == [3, 1]
 
 
 @pytest.mark.parametrize('data', [None, A, {'a': A}, [A, A], pd.Series([1])], ids=type)

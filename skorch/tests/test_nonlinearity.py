@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from skorch.tests.naming import name_of
 from skorch.utils import (
     _identity,
     _infer_predict_nonlinearity,
@@ -49,7 +50,7 @@ WITH_LOGITS = [nn.BCEWithLogitsLoss(), F.binary_cross_entropy_with_logits]
 OTHERS = [nn.MSELoss(), nn.NLLLoss(), F.mse_loss, None, Unhashable(), lambda y_pred, y_true: 0]
 
 
-@pytest.mark.parametrize('criterion', CROSS_ENTROPY, ids=str)
+@pytest.mark.parametrize('criterion', CROSS_ENTROPY, ids=name_of)
 @pytest.mark.parametrize('shape', [(2, 3), (2, 3, 4), (2, 3, 4, 5)])
 def test_cross_entropy_means_softmax_over_the_classes(criterion, shape):
     x = torch.randn(shape)
@@ -62,7 +63,7 @@ def test_softmax_of_a_single_row():
     torch.testing.assert_close(infer(nn.CrossEntropyLoss())(torch.zeros(4)), torch.full((4,), 0.25))
 
 
-@pytest.mark.parametrize('criterion', WITH_LOGITS, ids=str)
+@pytest.mark.parametrize('criterion', WITH_LOGITS, ids=name_of)
 @pytest.mark.parametrize('shape', [(5,), (5, 1)])
 def test_one_logit_per_row_gives_two_columns(criterion, shape):
     x = torch.randn(shape)
@@ -71,14 +72,14 @@ def test_one_logit_per_row_gives_two_columns(criterion, shape):
     torch.testing.assert_close(got, torch.stack([1 - positive, positive], 1))
 
 
-@pytest.mark.parametrize('criterion', WITH_LOGITS, ids=str)
+@pytest.mark.parametrize('criterion', WITH_LOGITS, ids=name_of)
 @pytest.mark.parametrize('shape', [(5, 2), (5, 3), (5, 1, 4), (5, 3, 2)])
 def test_several_logits_per_row_are_independent_labels(criterion, shape):
     x = torch.randn(shape)
     torch.testing.assert_close(infer(criterion)(x), torch.sigmoid(x))
 
 
-@pytest.mark.parametrize('criterion', [nn.BCELoss(), F.binary_cross_entropy], ids=str)
+@pytest.mark.parametrize('criterion', [nn.BCELoss(), F.binary_cross_entropy], ids=name_of)
 def test_probabilities_of_bce_loss(criterion):
     x = torch.rand(5)
     two = torch.stack([1 - x, x], 1)
@@ -88,7 +89,7 @@ def test_probabilities_of_bce_loss(criterion):
     assert infer(criterion)(many) is many
 
 
-@pytest.mark.parametrize('criterion', OTHERS, ids=str)
+@pytest.mark.parametrize('criterion', OTHERS, ids=name_of)
 def test_other_criteria_leave_the_output_alone(criterion):
     x = torch.randn(3, 2)
     assert infer(criterion)(x) is x
