@@ -8,7 +8,6 @@ that the same suite runs on CPU and on GPU hosts.
 from __future__ import annotations
 
 import os
-import re
 
 import numpy as np
 import pytest
@@ -32,8 +31,6 @@ def _reason_to_skip(item: pytest.Item) -> str | None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        # the text of a function has an address, but workers must agree on the names of tests
-        item._nodeid = re.sub(r' at 0x[0-9a-f]+', '', item._nodeid)
         reason = _reason_to_skip(item)
         if reason:
             item.add_marker(pytest.mark.skip(reason=reason))

@@ -27,6 +27,7 @@ from torch import nn
 from skorch import NeuralNetClassifier
 from skorch.callbacks import Callback, LRScheduler
 from skorch.exceptions import DeviceWarning
+from skorch.tests.naming import name_of
 
 ABSENT = [
     name
@@ -224,7 +225,7 @@ class TestOptions:
             OrderedDict(cpu='cpu'),
             copy.copy(torch.serialization.default_restore_location),
         ],
-        ids=str,
+        ids=name_of,
     )
     def test_users_map_location(self, reopen: Any, loads: list[Any], location: Any) -> None:
         net = fitted(torch_load_kwargs={'map_location': location})
@@ -408,7 +409,7 @@ class TestMissingDevices:
         assert_same_weights(net, other)
 
     @pytest.mark.parametrize(
-        'rule', [{}, {'cuda:0': 'cuda:7'}, {'cuda:0': None}, {'cuda:0': 'cpu'}], ids=str
+        'rule', [{}, {'cuda:0': 'cuda:7'}, {'cuda:0': None}, {'cuda:0': 'cpu'}], ids=name_of
     )
     @pytest.mark.skipif('cuda' not in ABSENT, reason='needs a host without CUDA')
     def test_users_dict_never_leaves_a_storage_homeless(self, rule: Any) -> None:
@@ -617,7 +618,7 @@ class TestSafetensors:
     @pytest.mark.parametrize(
         'location',
         [None, 'cpu', torch.device('cpu'), {'cuda:0': 'cpu'}, lambda storage, tag: storage],
-        ids=str,
+        ids=name_of,
     )
     @pytest.mark.parametrize('as_path', [True, False])
     def test_location(self, location: Any, as_path: bool, tmp_path: Any) -> None:

@@ -26,6 +26,7 @@ from skorch.tests.callbacks.scoring_tools import (
     expected_accuracy,
     make_net,
 )
+from skorch.tests.naming import name_of
 
 BOTH = pytest.mark.parametrize('cls', [EpochScoring, BatchScoring])
 
@@ -63,7 +64,7 @@ class ScorerObject:
         (get_scorer('neg_log_loss'), 'log_loss'),
         (lambda net, X, y: 1.0, '<lambda>'),
     ],
-    ids=str,
+    ids=name_of,
 )
 def test_score_is_recorded_under_a_name_derived_from_scoring(cls, scoring, name, make, data):
     net = make(callbacks=[cls(scoring, lower_is_better=False)], max_epochs=1).fit(*data)
@@ -113,7 +114,7 @@ def test_unknown_scorer_name_is_an_error(cls, make, data):
         ('accuracy', False),
         (None, False),
     ],
-    ids=str,
+    ids=name_of,
 )
 def test_only_metrics_of_sklearn_become_scorers(scoring, converted):
     assert (convert_sklearn_metric_function(scoring) is not scoring) is converted

@@ -23,6 +23,7 @@ from skorch.tests.callbacks.scoring_tools import (
     make_net,
     sequence_scorer,
 )
+from skorch.tests.naming import name_of
 
 BOTH = pytest.mark.parametrize('cls', [EpochScoring, BatchScoring])
 
@@ -45,7 +46,7 @@ BEST = [
 ]
 
 
-@pytest.mark.parametrize(('values', 'lower', 'best'), BEST, ids=str)
+@pytest.mark.parametrize(('values', 'lower', 'best'), BEST, ids=name_of)
 @BOTH
 def test_best_is_recorded(cls, values, lower, best, make, data):
     callback = cls(sequence_scorer(values), name='s', lower_is_better=lower)
@@ -53,7 +54,7 @@ def test_best_is_recorded(cls, values, lower, best, make, data):
     assert [row.get('s_best') for row in net.history] == best
 
 
-@pytest.mark.parametrize(('values', 'lower', 'best'), BEST, ids=str)
+@pytest.mark.parametrize(('values', 'lower', 'best'), BEST, ids=name_of)
 def test_best_of_passed_through_values(values, lower, best, make, data):
     values = iter([value for value in values for _ in range(7)])  # 5 + 2 batches an epoch
     net = make(
@@ -130,7 +131,7 @@ def test_fit_forgets_the_best_of_the_fit_before(make, data):
         (3, 3),
         (np.bool_(True), True),
     ],
-    ids=repr,
+    ids=name_of,
 )
 def test_scores_are_recorded_as_plain_numbers(score, recorded, make, data):
     net = make(callbacks=[EpochScoring(lambda net, X, y: score, name='s')]).fit(*data)
@@ -139,7 +140,7 @@ def test_scores_are_recorded_as_plain_numbers(score, recorded, make, data):
     assert type(callback_of(net, 'EpochScoring').best_score_) is type(recorded)
 
 
-@pytest.mark.parametrize('score', [None, {'a': 1}, np.array([1, 2]), 'high'], ids=repr)
+@pytest.mark.parametrize('score', [None, {'a': 1}, np.array([1, 2]), 'high'], ids=name_of)
 def test_score_that_is_no_number_is_an_error(score, make, data):
     net = make(callbacks=[EpochScoring(lambda net, X, y: score, name='s')])
     with pytest.raises(TypeError, match=r"The score 's' is .* it must be a single number"):
@@ -229,7 +230,7 @@ def weights():
 
 
 @pytest.mark.parametrize('shuffle', [False, True])
-@pytest.mark.parametrize('scoring', ['accuracy', accuracy_score, None], ids=str)
+@pytest.mark.parametrize('scoring', ['accuracy', accuracy_score, None], ids=name_of)
 def test_scores_are_weighted(scoring, shuffle, weights, make, data):
     X, y = data
     net = make(

@@ -1,0 +1,16 @@
+"""Names for the cases of parametrized tests."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+
+def name_of(value: Any) -> str:
+    """Return a text that is the same in every process.
+
+    The text of a function or object has its address in it; workers that run the tests together
+    have to agree on their names.
+
+    """
+    return getattr(value, '__name__', None) or re.sub(r' at 0x[0-9a-f]+', '', str(value))
