@@ -103,7 +103,8 @@ class ComponentsMixin(BaseEstimator):
 
     def _is_new_component(self, name: str, attr: Any) -> bool:
         initializing = self.init_context_ in REGISTRY_OF_CONTEXT
-        if not (initializing or self.initialized_):
+        is_param = '__' in name or not (initializing or self.initialized_ or name.endswith('_'))
+        if is_param:
             return False
         is_own = initializing and name == f'{self.init_context_}_'
         if not (is_component(attr) or is_own):
@@ -299,9 +300,9 @@ class ComponentsMixin(BaseEstimator):
         yield from print_logs
 
     def _user_callbacks(self) -> list[Any]:
-        if self.callbacks is None or isinstance(self.callbacks, str):
+        if self.callbacks is None or self.callbacks == 'disable':
             return []
-        if not isinstance(self.callbacks, Iterable):
+        if isinstance(self.callbacks, str) or not isinstance(self.callbacks, Iterable):
             raise TypeError(
                 f'callbacks takes a list of callbacks, None or "disable", got '
                 f'{self.callbacks!r}. Put a single callback into a list.'

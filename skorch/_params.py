@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from sklearn.base import BaseEstimator
 
+from skorch.setter import check_group_index
 from skorch.utils import params_for
 
 
@@ -89,8 +90,13 @@ def unknown_params(
 def suggest(name: str, declared: Iterable[str], prefixes: Iterable[str]) -> str:
     """Return ``name`` with the nearest valid spelling behind it, if there is one."""
     head, dunder, tail = name.partition('__')
-    candidates = list(prefixes) if dunder else list(declared)
-    near = difflib.get_close_matches(head, candidates, n=1)
+    prefixes = sorted(prefixes, key=len, reverse=True)
+    if not dunder:
+        # a parameter of a component with a single underscore
+        component = next((p for p in prefixes if name.startswith(f'{p}_') and name != f'{p}_'), '')
+        if component:
+            return f"{name!r} (did you mean '{component}__{name[len(component) + 1 :]}'?)"
+    near = difflib.get_close_matches(head, prefixes if dunder else list(declared), n=1)
     return f"{name!r} (did you mean '{near[0]}{dunder}{tail}'?)" if near else repr(name)
 
 
@@ -118,6 +124,30 @@ def reinit_message(kind: str, params: Iterable[str] | None = None) -> str:
     )
 
 
+def with_settings(
+    params: Mapping[str, Any], settings: Mapping[str, Any], live: bool
+) -> dict[str, Any]:
+    """Let settings of callbacks show among the parameters of the callbacks themselves.
+
+    Parameters
+    ----------
+    params : mapping of str to object
+        Parameters, those of the callbacks among them.
+    settings : mapping of str to object
+        ``callbacks__<name>`` and ``callbacks__<name>__<param>`` as they were given.
+    live : bool
+        The callbacks have got the settings, and may have changed since.
+
+    Returns
+    -------
+    dict of str to object
+
+    """
+    off = {name for name, value in settings.items() if value is None and name.count('__') == 1}
+    kept = {k: v for k, v in params.items() if '__'.join(k.split('__')[:2]) not in off}
+    return {**kept, **(dict.fromkeys(off) if live else settings)}
+
+
 def own_param_names(attributes: Iterable[str]) -> list[str]:
     """Return the attribute names that are parameters: neither private nor fitted state."""
     return [name for name in attributes if not name.startswith('_') and not name.endswith('_')]
@@ -138,7 +168,8 @@ def parameter_groups(
     Returns
     -------
     list of dict
-        One group for each pattern in the given order, and one for the rest if there is any.
+        One group for each pattern that matches, in the given order, and one for the rest if there
+        is any.
 
     """
     matched: list[list[Any]] = [[] for _ in patterns]
@@ -149,6 +180,7 @@ def parameter_groups(
     groups = [
         {'params': params, **settings}
         for params, (_, settings) in zip(matched, patterns, strict=True)
+        if params
     ]
     return [*groups, {'params': rest}] if rest else groups
 
@@ -194,9 +226,11 @@ class ParamsMixin(BaseEstimator):
 
         """
         params = super().get_params(deep=deep, **kwargs)
-        if deep:
-            params.update(self._get_params_callbacks(deep=deep))
-        return params
+        if not deep:
+            return params
+        settings = {k: v for k, v in params.items() if k.startswith('callbacks__')}
+        params.update(self._get_params_callbacks(deep=deep))
+        return with_settings(params, settings, live='callbacks_' in vars(self))
 
     def _get_params_callbacks(self, deep: bool = True) -> dict[str, Any]:
         params: dict[str, Any] = {}
@@ -237,6 +271,7 @@ class ParamsMixin(BaseEstimator):
         groups = parameter_groups(kwargs.pop('param_groups', None) or (), named_parameters)
         for key, value in group_settings.items():
             index, _, setting = key.partition('__')
+            check_group_index(f'{prefix}__param_groups__{key}', int(index), groups)
             groups[int(index)][setting] = value
         kwargs.setdefault('lr', self.lr)
         return (groups,), kwargs
@@ -322,23 +357,36 @@ class ParamsMixin(BaseEstimator):
         Raises
         ------
         ValueError
-            If nothing takes a parameter of that name. Nothing is changed then.
+            If nothing takes a parameter of that name.
+
+        Notes
+        -----
+        After an error, of a module that refuses its arguments for instance, parameters and
+        components are as before.
 
         """
         self._check_deprecated_params(**kwargs)
         changes = sort_changes(kwargs, self._is_virtual_param)
         self._check_param_names([*changes.plain, *changes.virtual])
+        before = dict(vars(self))
+        try:
+            self._apply_changes(changes)
+        except BaseException:
+            # a new module with the optimizer of the old one would seem to train and learn nothing
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+        return self
 
-        self._apply_virtual_params(changes.virtual)
+    def _apply_changes(self, changes: ParamChanges) -> None:
+        self._set_callback_params(changes.callbacks)
         for name, value in changes.plain.items():
             setattr(self, name, value)
             self._note_undeclared(name)
-        self._set_callback_params(changes.callbacks)
-
         if self.initialized_ and changes.plain:
             self._validate_params()
-            self._reinitialize_after(changes.plain)
-        return self
+            self._reinitialize_after(changes.plain, changes.virtual)
+        self._apply_virtual_params(changes.virtual)
 
     def _check_param_names(self, names: Iterable[str]) -> None:
         declared = self._get_param_names()
@@ -360,8 +408,7 @@ class ParamsMixin(BaseEstimator):
         if 'callbacks' in params:
             self.callbacks = params['callbacks']
         names = [name for name in params if name != 'callbacks']
-        if self.initialized_:
-            self._check_callback_params(names)
+        self._check_callback_params(names)
         for name in names:
             setattr(self, name, params[name])
         if self.initialized_:
@@ -383,8 +430,13 @@ class ParamsMixin(BaseEstimator):
                     f'The callbacks of this net are: {", ".join(known) or "none"}.'
                 )
 
-    def _reinitialize_after(self, changed: Iterable[str]) -> None:
+    def _reinitialize_after(self, changed: Iterable[str], virtual: Mapping[str, Any]) -> None:
         stale = plan_reinitialization(changed, self._modules, self._criteria, self._optimizers)
+        if any(stale):
+            # a new optimizer may need them to be made
+            for name in virtual:
+                if name == 'lr' or belongs_to(name, self._optimizers):
+                    setattr(self, name, virtual[name])
         if stale.module:
             self._initialize_module(reason=reinit_message('module', stale.module))
         if stale.module or stale.criterion:

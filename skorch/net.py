@@ -282,10 +282,11 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
         self._check_callback_params(
             k for k, v in given.items() if v is not None or k.count('__') > 1
         )
-        self.callbacks_ = [
+        configured = [
             (name, self._configured_callback(name, callback))
             for name, callback in self._uniquely_named_callbacks()
         ]
+        self.callbacks_ = [item for item in configured if item[1] is not None]
         return self
 
     def initialize_module(self) -> NeuralNet:

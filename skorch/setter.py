@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import inspect
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
 __all__ = ['optimizer_setter']
@@ -63,10 +65,13 @@ def optimizer_setter(
         _set_one(param, target, value, groups)
         return
     for i, group in enumerate(groups):
-        if not _has_own(net, f'{optimizer_name}__{_GROUPS}', i, target.setting):
+        if not _has_own(net, f'{optimizer_name}__{_GROUPS}', i, group, target.setting):
             group[target.setting] = value
     if param == 'lr':
         net.lr = value
+        # the latest setting holds for the next optimizer, too
+        if f'{optimizer_name}__lr' in vars(net):
+            setattr(net, f'{optimizer_name}__lr', value)
 
 
 def _parse(param: str, optimizer_name: str) -> _Target:
@@ -101,20 +106,55 @@ def _check_known(param: str, setting: str, optimizer: Any) -> None:
     )
 
 
-def _has_own(net: Any, groups_param: str, i: int, setting: str) -> bool:
+def _has_own(net: Any, groups_param: str, i: int, group: Mapping[str, Any], setting: str) -> bool:
     """Tell whether the net's parameters state a setting for one group in particular."""
     params = vars(net)
-    patterns = params.get(groups_param) or ()
-    in_pattern = i < len(patterns) and setting in patterns[i][1]
-    return in_pattern or f'{groups_param}__{i}__{setting}' in params
+    pattern_settings = _settings_of(net, params.get(groups_param) or (), group)
+    return setting in pattern_settings or f'{groups_param}__{i}__{setting}' in params
+
+
+def _settings_of(
+    net: Any, patterns: Iterable[tuple[str, Mapping[str, Any]]], group: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """Return what the first pattern that matches a group states for it.
+
+    Groups are told by their parameters: patterns that match nothing have no group.
+
+    """
+    patterns = list(patterns)
+    if not patterns:
+        return {}
+    members = {id(param) for param in group['params']}
+    name = next((n for n, p in net.get_all_learnable_params() if id(p) in members), '')
+    return next((settings for pattern, settings in patterns if fnmatchcase(name, pattern)), {})
 
 
 def _set_one(param: str, target: _Target, value: Any, groups: list[dict[str, Any]]) -> None:
     i = target.group
     assert i is not None
+    check_group_index(param, i, groups)
+    groups[i][target.setting] = value
+
+
+def check_group_index(param: str, i: int, groups: Sequence[Any]) -> None:
+    """Raise if a parameter asks for a group that the optimizer does not have.
+
+    Parameters
+    ----------
+    param : str
+        Name of the parameter, for the message.
+    i : int
+        Number of the group.
+    groups : sequence
+        The groups that there are.
+
+    Raises
+    ------
+    IndexError
+
+    """
     if i >= len(groups):
         raise IndexError(
             f'Parameter {param!r} asks for parameter group {i}, but the optimizer has '
-            f'{len(groups)} group(s), numbered from 0.'
+            f'{len(groups)} group(s), numbered from 0. Patterns that match nothing have none.'
         )
-    groups[i][target.setting] = value
