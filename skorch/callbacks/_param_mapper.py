@@ -139,7 +139,11 @@ class ParamMapper(Callback):
     def _is_due(self, net: Any) -> bool:
         if callable(self.at):
             return bool(self.at(net))
-        return len(net.history) == check_epoch_number(self.at)
+        return self._epoch_at(net, check_epoch_number(self.at))
+
+    def _epoch_at(self, net: Any, epoch: int = 1) -> bool:
+        # Pickles of older versions hold this method in place of the number of the epoch.
+        return len(net.history) == epoch
 
 
 def _warn_about_idle_patterns(owner: str, patterns: Iterable[Pattern], names: list[str]) -> None:

@@ -173,6 +173,11 @@ def one_per_step(step_args: Any, steps: int) -> list[tuple[Any, ...]]:
     return [(step_args[i],) for i in range(steps)]
 
 
+def is_finished(row: Mapping[str, Any]) -> bool:
+    """Return whether the row of an epoch has values from its end, and was not interrupted."""
+    return not row.keys() <= {'epoch', 'batches', 'train_batch_count', 'valid_batch_count'}
+
+
 def lrs_of(optimizer: Any) -> list[float]:
     return [float(group['lr']) for group in optimizer.param_groups]
 

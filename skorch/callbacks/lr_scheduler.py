@@ -17,6 +17,7 @@ from skorch.callbacks._schedules import (
     copied,
     follow_changed_lr,
     is_bound_to,
+    is_finished,
     is_scheduled,
     lrs_of,
     one_per_step,
@@ -145,9 +146,7 @@ class LRScheduler(Callback):
         self._resume(net, finished=len(net.history) - 1)
         self.epochs_seen_ = len(net.history)
 
-    def on_batch_end(
-        self, net: Any, batch: Any = None, training: bool | None = None, **kwargs: Any
-    ) -> None:
+    def on_batch_end(self, net: Any, training: bool | None, **kwargs: Any) -> None:
         """Step after a training batch, with ``step_every='batch'``."""
         if not training or self.step_every != 'batch':
             return
@@ -245,12 +244,14 @@ class LRScheduler(Callback):
         if steps:
             # These steps of the optimizer were made, if not by this very object.
             optimizer._opt_called = True
-        self._repeat(net, steps)
-        if self.step_every == 'batch':
-            self.batch_idx_ = len(steps)
+        pending = int(keeps_values and self._last_step_is_pending(steps))
+        self._repeat(steps[: len(steps) - pending])
         if keeps_values:
             restore_groups(optimizer, kept)
             follow_changed_lr(self.lr_scheduler_, optimizer)
+        self._repeat(steps[len(steps) - pending :])
+        if self.step_every == 'batch':
+            self.batch_idx_ = len(steps)
 
     def _has_values_of_a_run(self, optimizer: Any, has_moved: bool) -> bool:
         """Return whether learning rates and momenta come from a run with a schedule."""
@@ -268,13 +269,19 @@ class LRScheduler(Callback):
 
     def _steps_in(self, rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
         """Return the rows, of epochs or of batches, after which the scheduler has stepped."""
-        if self.step_every == 'batch':
-            batches = [batch for row in rows for batch in row.get('batches', ())]
-            rows = [batch for batch in batches if 'train_batch_size' in batch]
-        # An epoch that was interrupted has no mark.
-        return [row for row in rows if self.event_name in row] or list(rows)
+        if self.step_every == 'epoch':
+            return [row for row in rows if is_finished(row)]
+        batches = [batch for row in rows for batch in row.get('batches', ())]
+        trained = [batch for batch in batches if 'train_batch_size' in batch]
+        return [batch for batch in trained if self.event_name in batch] or trained
 
-    def _repeat(self, net: Any, steps: Sequence[Mapping[str, Any]]) -> None:
+    def _last_step_is_pending(self, steps: Sequence[Mapping[str, Any]]) -> bool:
+        """Return whether a checkpoint was made in an epoch before the scheduler stepped."""
+        if self.event_name is None or not steps or self.event_name in steps[-1]:
+            return False
+        return len(steps) == 1 or self.event_name in steps[-2]
+
+    def _repeat(self, steps: Sequence[Mapping[str, Any]]) -> None:
         scheduler = self.lr_scheduler_
         if not isinstance(scheduler, ReduceLROnPlateau):
             for _ in steps:

@@ -97,7 +97,7 @@ class InputShapeSetter(Callback):
             )
         return shape[-1]
 
-    def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
+    def on_train_begin(self, net: Any, X: Any, y: Any, **kwargs: Any) -> None:
         """Set the parameter, which re-initializes the module, unless it has this value."""
         name = f'{self.module_name}__{self.param_name}'
         input_dim = self.get_input_dim(X)

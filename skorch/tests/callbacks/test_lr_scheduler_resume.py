@@ -19,7 +19,7 @@ from skorch.tests.callbacks.test_lr_scheduler import (
     net_with,
     plain_torch,
 )
-from skorch.tests.callbacks.training_tools import LearningRates, callback_of, weights_of
+from skorch.tests.callbacks.training_tools import LearningRates, Scores, callback_of, weights_of
 
 PICKLABLE = [i for i, (_, kwargs) in enumerate(SCHEDULERS) if '<lambda>' not in str(kwargs)]
 PICKLABLE_TABLE = pytest.mark.parametrize(
@@ -123,9 +123,18 @@ def test_fit_starts_the_schedule_anew(name, kwargs, step_every, make, few):
 
 @TABLE
 @STEP_EVERY
-def test_earlier_epoch_that_is_loaded_goes_on_from_there(name, kwargs, step_every, make, few):
-    best = Checkpoint(lambda net: len(net.history) == 2, load_best=True)
-    net, trace = make(name, kwargs, step_every, after=[best], max_epochs=4)
+@pytest.mark.parametrize(
+    ('f_optimizer', 'place'),
+    [('optimizer.pt', 'before'), ('optimizer.pt', 'after'), (None, 'before')],
+)
+def test_earlier_epoch_that_is_loaded_goes_on_from_there(
+    name, kwargs, step_every, f_optimizer, place, make, few
+):
+    # Before the scheduler, the checkpoint is made between the last batch and the step.
+    best = Checkpoint(lambda net: len(net.history) == 2, load_best=True, f_optimizer=f_optimizer)
+    before, after = ([best], []) if place == 'before' else ([], [best])
+    scores = Scores(PLATEAU_SCORES)
+    net, trace = make(name, kwargs, step_every, scores, *before, after=after, max_epochs=4)
     net.fit(*few)
     assert len(net.history) == 2
     net.partial_fit(*few, epochs=2)

@@ -179,3 +179,15 @@ def test_parameters_survive_training_and_cloning(cls, fn, net, data):
 
 def test_function_of_a_freezer_can_be_replaced():
     assert Freezer('x', fn=noop).fn is noop
+
+
+def test_state_of_older_pickles_is_understood(net, data):
+    calls = []
+    mapper = ParamMapper(['first.bias'], fn=calls.append)
+    # What older versions made of the parameters when the net was initialized.
+    mapper.at = partial(mapper._epoch_at, epoch=2)
+    mapper.schedule = mapper._default_schedule
+    net.set_params(callbacks=[mapper], max_epochs=1).fit(*data)
+    assert calls == []
+    net.partial_fit(*data, epochs=2)
+    assert len(calls) == 1
