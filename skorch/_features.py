@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import numbers
 import sys
 from typing import Any
 
@@ -12,44 +11,14 @@ import torch
 from scipy import sparse
 from sklearn.utils.validation import validate_data
 
-from skorch.utils import is_pandas_ndframe
+from skorch._convert import frame_to_array, is_list_of_rows, rows_to_array
+from skorch._indexing import is_pandas_ndframe
 
 
 def is_frame(X: Any) -> bool:
     """Tell whether X is a pandas DataFrame."""
     pandas = sys.modules.get('pandas')
     return pandas is not None and isinstance(X, pandas.DataFrame)
-
-
-def is_list_of_rows(X: Any) -> bool:
-    """Tell a list of rows of numbers from a list of several inputs."""
-    if not (isinstance(X, list) and X and isinstance(X[0], (list, tuple)) and len(X[0])):
-        return False
-    item = X[0][0]
-    while isinstance(item, (list, tuple)) and item:
-        item = item[0]
-    return isinstance(item, numbers.Number)
-
-
-def rows_to_array(X: Any) -> Any:
-    """Make one array of a list of rows of numbers; leave everything else as it is.
-
-    Raises
-    ------
-    ValueError
-        If the rows have different lengths.
-
-    """
-    if not is_list_of_rows(X):
-        return X
-    try:
-        return np.asarray(X)
-    except ValueError as exc:
-        lengths = sorted({len(row) for row in X})
-        raise ValueError(
-            f'X is a list of rows of different lengths ({", ".join(map(str, lengths))}), which '
-            f'cannot form one array. Pad the rows, or pass a torch Dataset with a collate function.'
-        ) from exc
 
 
 def columns_go_by_name(module: Any, columns: Any) -> bool:
@@ -71,46 +40,6 @@ def columns_go_by_name(module: Any, columns: Any) -> bool:
     except (TypeError, ValueError):
         return False
     return True
-
-
-def frame_to_array(frame: Any) -> np.ndarray:
-    """Make one array of the numeric columns of a DataFrame.
-
-    Parameters
-    ----------
-    frame : DataFrame of shape (n, d)
-
-    Returns
-    -------
-    array of shape (n, d)
-
-    Raises
-    ------
-    TypeError
-        If a column is not numeric; the text names them.
-
-    """
-    pandas = sys.modules['pandas']
-    is_numeric = [
-        pandas.api.types.is_numeric_dtype(dtype) and not isinstance(dtype, pandas.CategoricalDtype)
-        for dtype in frame.dtypes
-    ]
-    if not all(is_numeric):
-        bad = [
-            f'{name!r} ({dtype})'
-            for name, dtype, ok in zip(frame.columns, frame.dtypes, is_numeric, strict=True)
-            if not ok
-        ]
-        raise TypeError(
-            f'X is a DataFrame with columns that are not numeric: {", ".join(bad)}. Encode them '
-            f'first, e.g. with sklearn.preprocessing.OrdinalEncoder or '
-            f'skorch.helper.DataFrameTransformer.'
-        )
-    array = frame.to_numpy()
-    if array.dtype == object:  # nullable dtypes, or booleans beside numbers
-        array = frame.astype('float64').to_numpy()
-    # pandas lends read-only views, of which torch warns.
-    return array if array.flags.writeable else array.copy()
 
 
 def as_module_takes(X: Any, module: Any) -> Any:

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from skorch._losses import is_loss
+
 
 def _identity(x: Any) -> Any:
     """Return ``x``."""
@@ -56,16 +58,19 @@ def _softmax(x: Tensor) -> Tensor:
     return torch.softmax(x, dim=min(1, x.dim() - 1))
 
 
-_BY_TYPE: tuple[tuple[type[nn.Module], Callable[[Any], Any]], ...] = (
-    (nn.CrossEntropyLoss, _softmax),
-    (nn.BCEWithLogitsLoss, _sigmoid_then_2d),
-    (nn.BCELoss, _make_2d_probs),
+# the criteria, as classes and functions, for which the output of a module is not yet what
+# predict_proba returns
+_NONLINEARITIES: tuple[tuple[tuple[Any, ...], Callable[[Any], Any]], ...] = (
+    ((nn.CrossEntropyLoss, F.cross_entropy), _softmax),
+    ((nn.BCEWithLogitsLoss, F.binary_cross_entropy_with_logits), _sigmoid_then_2d),
+    ((nn.BCELoss, F.binary_cross_entropy), _make_2d_probs),
 )
-_BY_FUNCTION: dict[Any, Callable[[Any], Any]] = {
-    F.cross_entropy: _softmax,
-    F.binary_cross_entropy_with_logits: _sigmoid_then_2d,
-    F.binary_cross_entropy: _make_2d_probs,
-}
+
+
+def nonlinearity_for(criterion: Any) -> Callable[[Any], Any]:
+    """Return the nonlinearity that a criterion contains and predictions therefore need."""
+    found = (function for losses, function in _NONLINEARITIES if is_loss(criterion, losses))
+    return next(found, _identity)
 
 
 def _infer_predict_nonlinearity(net: Any) -> Callable[[Any], Any]:
@@ -82,17 +87,8 @@ def _infer_predict_nonlinearity(net: Any) -> Callable[[Any], Any]:
         Takes and returns a tensor.
 
     """
-    if len(net._criteria) != 1:
-        return _identity
-    criterion = getattr(net, net._criteria[0] + '_')
-    for cls, nonlinearity in _BY_TYPE:
-        if isinstance(criterion, cls):
-            return nonlinearity
-    function = getattr(criterion, 'func', criterion)  # the function inside a partial
-    try:
-        return _BY_FUNCTION.get(function, _identity)
-    except TypeError:  # a criterion that cannot be hashed is none of these functions
-        return _identity
+    criteria = [getattr(net, f'{name}_') for name in net._criteria]
+    return nonlinearity_for(*criteria) if len(criteria) == 1 else _identity
 
 
 for _function in (_identity, _make_2d_probs, _sigmoid_then_2d, _infer_predict_nonlinearity):

@@ -27,9 +27,9 @@ from skorch._batching import (
 )
 from skorch._component_files import files_by_attribute
 from skorch._components import ComponentsMixin, is_loss_function
-from skorch._convert import cast_floating
+from skorch._convert import cast_floating, rows_to_array
 from skorch._endings import end_by_interrupt, notify_error, warn_of_loss
-from skorch._features import as_module_takes, check_features, rows_to_array
+from skorch._features import as_module_takes, check_features
 from skorch._losses import loss_of_batch
 from skorch._params import ParamsMixin
 from skorch._pickling import OpensAnywhere
