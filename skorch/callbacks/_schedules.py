@@ -19,7 +19,7 @@ STEERED_KEYS = ('lr', 'momentum', 'betas')
 
 
 class WarmRestartLR(TorchScheduler):
-    """Stochastic gradient descent with warm restarts (SGDR).
+    """Stochastic gradient descent with warm restarts (SGDR) [1]_.
 
     The learning rate falls along half a cosine wave from ``max_lr`` to ``min_lr``, returns
     to ``max_lr`` in one step, and falls again in a longer period.
