@@ -28,6 +28,25 @@ def all_rows_in_order() -> Iterator[None]:
         _PREDICTING.reset(token)
 
 
+def make_dataset(dataset: Any, X: Any, y: Any, kwargs: Mapping[str, Any]) -> Any:
+    """Make a dataset of X and y, unless the net was given one that exists.
+
+    Raises
+    ------
+    TypeError
+        If there are parameters for a dataset that exists.
+
+    """
+    if callable(dataset):
+        return dataset(X, y, **kwargs)
+    if kwargs:
+        raise TypeError(
+            f'dataset__{next(iter(kwargs))} cannot be set on the dataset instance {dataset!r}. '
+            f'Pass a class as dataset, or leave out its parameters.'
+        )
+    return dataset
+
+
 def iterator_params(
     params: Mapping[str, Any], batch_size: int, dataset: Any, training: bool
 ) -> dict[str, Any]:

@@ -189,7 +189,7 @@ class ComponentsMixin(BaseEstimator):
     def _initialize_callbacks(self) -> None:
         with self._current_init_context('callbacks'):
             if self.callbacks == 'disable':
-                self.callbacks_ = []
+                self.callbacks_: list[tuple[str, Any]] = []
                 return
             self.initialize_callbacks()
 
@@ -257,6 +257,18 @@ class ComponentsMixin(BaseEstimator):
         compiled: Any = torch.compile(module, **self.get_params_for('compile'))
         return compiled
 
+    def get_all_learnable_params(self: Any) -> Iterator[tuple[str, nn.Parameter]]:
+        """Yield name and value of the parameters of all modules and criteria, each one once."""
+        seen: set[int] = set()
+        for name in (*self._modules, *self._criteria):
+            component = getattr(self, f'{name}_')
+            if not isinstance(component, nn.Module):
+                continue
+            for param_name, param in component.named_parameters():
+                if id(param) not in seen:
+                    seen.add(id(param))
+                    yield param_name, param
+
     # ------------------------------------------------------- module instances given by the user
 
     def _remember_initial_states(self) -> None:
@@ -285,6 +297,20 @@ class ComponentsMixin(BaseEstimator):
                 restore_initial_state(instance, state)
 
     # ---------------------------------------------------------------------------- callbacks
+
+    def initialize_callbacks(self) -> Any:
+        """Make the callbacks, with their names and parameters, as ``callbacks_``."""
+        given = {k: v for k, v in vars(self).items() if k.startswith('callbacks__')}
+        # to deactivate a callback that is not there does no harm
+        self._check_callback_params(
+            k for k, v in given.items() if v is not None or k.count('__') > 1
+        )
+        configured = [
+            (name, self._configured_callback(name, callback))
+            for name, callback in self._uniquely_named_callbacks()
+        ]
+        self.callbacks_ = [item for item in configured if item[1] is not None]
+        return self
 
     def _yield_callbacks(self) -> Iterator[Any]:
         """Yield default callbacks, the user's, and last those that print."""

@@ -236,7 +236,7 @@ def unreduced(criterion: Any, y_pred: Any, y_true: Any) -> tuple[str, torch.Tens
     """Return the reduction of a criterion and its loss for each row or element."""
     module: Any = getattr(criterion, '_orig_mod', criterion)
     if isinstance(module, nn.Module) and isinstance(getattr(module, 'reduction', None), str):
-        reduction = module.reduction
+        reduction = str(module.reduction)
         module.reduction = 'none'
         try:
             return reduction, per_row(call_criterion(module, y_pred, y_true), y_pred, criterion)

@@ -185,6 +185,21 @@ def parameter_groups(
     return [*groups, {'params': rest}] if rest else groups
 
 
+class OwnDefault:
+    """An attribute that each net gets for itself when it is first asked for."""
+
+    def __init__(self, factory: Callable[[], Any]) -> None:
+        self.factory = factory
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, net: Any, owner: type | None = None) -> Any:
+        if net is None:
+            return self.factory()
+        return vars(net).setdefault(self.name, self.factory())
+
+
 class ParamsMixin(BaseEstimator):
     """Parameters of a net: its arguments, ``<component>__<param>`` and virtual parameters."""
 
@@ -373,8 +388,8 @@ class ParamsMixin(BaseEstimator):
             self._apply_changes(changes)
         except BaseException:
             # a new module with the optimizer of the old one would seem to train and learn nothing
-            vars(self).clear()
-            vars(self).update(before)
+            self.__dict__.clear()
+            self.__dict__.update(before)
             raise
         return self
 

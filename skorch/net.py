@@ -22,6 +22,7 @@ from skorch._batching import (
     batch_view,
     iterate,
     iterator_params,
+    make_dataset,
     make_iterator,
     with_data,
 )
@@ -31,7 +32,7 @@ from skorch._convert import cast_floating, rows_to_array
 from skorch._endings import end_by_interrupt, notify_error, warn_of_loss
 from skorch._features import as_module_takes, check_features
 from skorch._losses import loss_of_batch
-from skorch._params import ParamsMixin
+from skorch._params import OwnDefault, ParamsMixin
 from skorch._pickling import OpensAnywhere
 from skorch._randomness import observers_apart, observing
 from skorch._repr import describe
@@ -79,21 +80,6 @@ from skorch.utils import (  # noqa: F401  likewise
 )
 
 __all__ = ['NeuralNet']
-
-
-class _OwnDefault:
-    """An attribute that each net gets for itself when it is first asked for."""
-
-    def __init__(self, factory: Callable[[], Any]) -> None:
-        self.factory = factory
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
-
-    def __get__(self, net: Any, owner: type | None = None) -> Any:
-        if net is None:
-            return self.factory()
-        return vars(net).setdefault(self.name, self.factory())
 
 
 class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
@@ -163,7 +149,7 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
     initialized_ = False
     interrupted_ = False
     _loss_warned_ = False
-    history_ = _OwnDefault(History)
+    history_ = OwnDefault(History)
     _trimmed_for_prediction = False
 
     # ----------------------------------------------------------------------------- construction
@@ -275,20 +261,6 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
                 'untrimmed copy to train on, or make a new net.'
             )
 
-    def initialize_callbacks(self) -> NeuralNet:
-        """Make the callbacks, with their names and parameters, as ``callbacks_``."""
-        given = {k: v for k, v in vars(self).items() if k.startswith('callbacks__')}
-        # to deactivate a callback that is not there does no harm
-        self._check_callback_params(
-            k for k, v in given.items() if v is not None or k.count('__') > 1
-        )
-        configured = [
-            (name, self._configured_callback(name, callback))
-            for name, callback in self._uniquely_named_callbacks()
-        ]
-        self.callbacks_ = [item for item in configured if item[1] is not None]
-        return self
-
     def initialize_module(self) -> NeuralNet:
         """Make the module as ``module_``.
 
@@ -312,10 +284,7 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
     def initialize_optimizer(self, triggered_directly: bool | None = None) -> NeuralNet:
         """Make the optimizer of all learnable parameters as ``optimizer_``.
 
-        Parameters
-        ----------
-        triggered_directly : bool or None
-            Not used; programs written for older versions pass it.
+        ``triggered_directly`` is not used; programs written for older versions pass it.
 
         """
         named_parameters = self.get_all_learnable_params()
@@ -327,18 +296,6 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
         """Empty the history; it stays the same object."""
         self.history_.clear()
         return self
-
-    def get_all_learnable_params(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """Yield name and value of the parameters of all modules and criteria, each one once."""
-        seen: set[int] = set()
-        for name in (*self._modules, *self._criteria):
-            component = getattr(self, f'{name}_')
-            if not isinstance(component, nn.Module):
-                continue
-            for param_name, param in component.named_parameters():
-                if id(param) not in seen:
-                    seen.add(id(param))
-                    yield param_name, param
 
     # ----------------------------------------------------------------------------------- events
 
@@ -612,16 +569,7 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
         """
         if is_dataset(X):
             return X
-        X = rows_to_array(X)
-        dataset, kwargs = self.dataset, self.get_params_for('dataset')
-        if not isinstance(dataset, type) and not callable(dataset):
-            if kwargs:
-                raise TypeError(
-                    f'dataset__{next(iter(kwargs))} cannot be set on the dataset instance '
-                    f'{dataset!r}. Pass a class as dataset, or leave out its parameters.'
-                )
-            return dataset
-        return dataset(X, y, **kwargs)
+        return make_dataset(self.dataset, rows_to_array(X), y, self.get_params_for('dataset'))
 
     def get_split_datasets(self, X: Any, y: Any = None, **fit_params: Any) -> tuple[Any, Any]:
         """Return the training and the validation dataset.
@@ -824,10 +772,8 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
             Output of the module.
         y_true : array-like
             Target of the batch.
-        X : array-like or None
-            Input of the batch; not used here.
-        training : bool
-            Whether the loss is for training; not used here.
+        X, training
+            Input of the batch and whether it is for training, for overriding methods.
 
         Returns
         -------
@@ -869,10 +815,6 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
             Leave the module in training mode.
         device : str or torch.device
             Where the outputs are put.
-
-        Yields
-        ------
-        tensor, or what else the module returns
 
         """
         check_features(self, X, reset=False)
@@ -940,17 +882,7 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
         )
 
     def predict(self, X: Any) -> np.ndarray:
-        """Return the predictions; here, the same as ``predict_proba``.
-
-        Parameters
-        ----------
-        X : array-like, dict or list of those, or Dataset
-
-        Returns
-        -------
-        array of shape (n, ...)
-
-        """
+        """Return the predictions for X; here, the same as ``predict_proba``."""
         return self.predict_proba(X)
 
     def trim_for_prediction(self) -> None:
@@ -997,9 +929,8 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
 
         Raises
         ------
-        NotInitializedError
-        AttributeError
-            If there is no such component.
+        NotInitializedError, AttributeError
+            If the net has no components yet, or not this one.
 
         """
         given = {
@@ -1038,9 +969,8 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
 
         Raises
         ------
-        NotInitializedError
-        AttributeError
-            If there is no such component.
+        NotInitializedError, AttributeError
+            If the net has no components yet, or not this one.
 
         """
         given = {
