@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +17,10 @@ import torch.nn.functional as F
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-CLASS_INDEX_LOSSES = (nn.NLLLoss, nn.CrossEntropyLoss, F.nll_loss, F.cross_entropy)
+from skorch._indexing import flatten
+
+CROSS_ENTROPY_LOSSES = (nn.CrossEntropyLoss, F.cross_entropy)
+CLASS_INDEX_LOSSES = (*CROSS_ENTROPY_LOSSES, nn.NLLLoss, F.nll_loss)
 PROBABILITY_LOSSES = (
     nn.BCELoss,
     nn.BCEWithLogitsLoss,
@@ -40,19 +44,47 @@ ELEMENTWISE_LOSSES = (
     F.poisson_nll_loss,
     F.soft_margin_loss,
 )
+# functions in which (n, 1) and (n,) are broadcast although what they return is not (n, n)
+PAIRING_FUNCTIONS = (
+    *(loss for loss in ELEMENTWISE_LOSSES if not isinstance(loss, type)),
+    F.gaussian_nll_loss,
+    F.kl_div,
+    F.pairwise_distance,
+    F.cosine_similarity,
+)
 
 
-def is_loss(criterion: Any, losses: tuple[Any, ...]) -> bool:
-    """Tell whether a criterion is one of ``losses``, a partial or a compiled one of them."""
+def unwrapped(criterion: Any) -> Any:
+    """Return the criterion inside of partials and compiled modules."""
     while True:
         inner = getattr(criterion, '_orig_mod', None)
         if inner is None and isinstance(criterion, functools.partial):
             inner = criterion.func
         if inner is None:
-            break
+            return criterion
         criterion = inner
+
+
+def is_loss(criterion: Any, losses: tuple[Any, ...]) -> bool:
+    """Tell whether a criterion is one of ``losses``, a partial or a compiled one of them."""
+    criterion = unwrapped(criterion)
     classes = tuple(loss for loss in losses if isinstance(loss, type))
     return isinstance(criterion, classes) or any(criterion is loss for loss in losses)
+
+
+def has_own_forward(criterion: Any) -> bool:
+    """Tell whether a criterion is a module that computes the loss in code of the user's own."""
+    criterion = unwrapped(criterion)
+    if not isinstance(criterion, nn.Module):
+        return False
+    return not type(criterion).forward.__module__.startswith('torch.')
+
+
+def setting_of(criterion: Any, name: str, default: Any = None) -> Any:
+    """Return what a criterion was made with, such as its ``weight`` or ``ignore_index``."""
+    module = getattr(criterion, '_orig_mod', criterion)
+    keywords = getattr(module, 'keywords', {})
+    return keywords[name] if name in keywords else getattr(module, name, default)
 
 
 # ------------------------------------------------------------------------- targets: dtype, shape
@@ -63,7 +95,9 @@ def match_target(criterion: Any, y_pred: Any, y_true: Any) -> Any:
 
     Class indices become int64, targets of elementwise losses the dtype of the prediction, and a
     target (n,) of a prediction (n, 1), or the other way round, gets its shape: torch would
-    broadcast the two to (n, n). For other criteria, the target stays as it is.
+    broadcast the two to (n, n). A target of the shape of the prediction has, for cross entropy,
+    the probabilities of the classes, and gets the dtype of the prediction. For other criteria,
+    the target stays as it is.
 
     Parameters
     ----------
@@ -83,21 +117,25 @@ def match_target(criterion: Any, y_pred: Any, y_true: Any) -> Any:
     """
     if not (isinstance(y_pred, torch.Tensor) and isinstance(y_true, torch.Tensor)):
         return y_true
+    # a forward of the user's own is made for the target as it is
+    own = has_own_forward(criterion)
     if is_loss(criterion, CLASS_INDEX_LOSSES):
+        if own:
+            return y_true if y_true.is_floating_point() else y_true.to(torch.int64)
+        if y_true.shape == y_pred.shape and is_loss(criterion, CROSS_ENTROPY_LOSSES):
+            return y_true.to(y_pred.dtype)
         return as_class_indices(y_pred, y_true)
     if is_loss(criterion, ELEMENTWISE_LOSSES):
-        y_true = with_shape_of(y_pred, y_true)
+        y_true = y_true if own else with_shape_of(y_pred, y_true)
         if y_true.dtype != y_pred.dtype and y_pred.is_floating_point():
             y_true = y_true.to(y_pred.dtype)
     return y_true
 
 
 def as_class_indices(y_pred: torch.Tensor, y_true: torch.Tensor) -> torch.Tensor:
-    """Turn integers of any kind into int64; class probabilities keep being floating."""
+    """Turn integers of any kind into int64, and a single column of them into shape (n,)."""
     if y_true.ndim == 2 and y_true.shape[1] == 1 and y_pred.ndim == 2 and y_pred.shape[1] > 1:
         y_true = y_true[:, 0]
-    if y_true.shape == y_pred.shape and y_true.is_floating_point():
-        return y_true.to(y_pred.dtype)
     if y_true.dtype == torch.int64:
         return y_true
     indices = y_true.to(torch.int64)
@@ -123,21 +161,40 @@ def with_shape_of(y_pred: torch.Tensor, y_true: torch.Tensor) -> torch.Tensor:
 
 
 class OuterProductWatch(TorchFunctionMode):
-    """Notice when (n, 1) and (n,) are broadcast to (n, n) while a criterion runs."""
+    """Notice when prediction and target, one (n, 1) and one (n,), are broadcast to (n, n).
 
-    def __init__(self, n: int) -> None:
+    A criterion may want all pairs of rows of the prediction, or of the target. So it is followed
+    what each value was computed from.
+
+    """
+
+    def __init__(self, y_pred: torch.Tensor, y_true: torch.Tensor) -> None:
         super().__init__()
-        self.n = n
+        self.n = y_true.shape[0]
         self.seen = False
+        self._origins = {id(y_pred): {'y_pred'}, id(y_true): {'y_true'}}
+        self._alive = [y_pred, y_true]  # so that no id is given a second time
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        shapes = [tuple(a.shape) for a in args if isinstance(a, torch.Tensor)]
-        if (self.n,) in shapes and (self.n, 1) in shapes:
-            stock = any(func is loss for loss in ELEMENTWISE_LOSSES)
-            full = isinstance(out, torch.Tensor) and tuple(out.shape) == (self.n, self.n)
-            self.seen |= stock or full
+        kwargs = kwargs or {}
+        out = func(*args, **kwargs)
+        tensors = [x for x in flatten([*args, *kwargs.values()]) if isinstance(x, torch.Tensor)]
+        results = [x for x in flatten([out]) if isinstance(x, torch.Tensor)]
+        is_full = any(tuple(x.shape) == (self.n, self.n) for x in results)
+        if is_full or any(func is pairing for pairing in PAIRING_FUNCTIONS):
+            self.seen |= self._mixes(tensors)
+        origin = set().union(*(self._origins.get(id(x), ()) for x in tensors))
+        for result in results:
+            self._origins[id(result)] = origin
+        self._alive += results
         return out
+
+    def _mixes(self, tensors: list[torch.Tensor]) -> bool:
+        short, long = (
+            [self._origins.get(id(x), set()) for x in tensors if tuple(x.shape) == shape]
+            for shape in ((self.n,), (self.n, 1))
+        )
+        return any(a and b and a != b for a in short for b in long)
 
 
 def call_criterion(criterion: Callable[..., Any], y_pred: Any, y_true: Any, **kwargs: Any) -> Any:
@@ -149,7 +206,9 @@ def call_criterion(criterion: Callable[..., Any], y_pred: Any, y_true: Any, **kw
     tensors = isinstance(y_pred, torch.Tensor) and isinstance(y_true, torch.Tensor)
     if not tensors or y_pred.shape == y_true.shape or not differ_by_trailing_one(y_pred, y_true):
         return criterion(y_pred, y_true, **kwargs)
-    with OuterProductWatch(y_true.shape[0]) as watch:
+    with OuterProductWatch(y_pred, y_true) as watch, warnings.catch_warnings():
+        # said of the very thing that is put right below
+        warnings.filterwarnings('ignore', 'Using a target size', UserWarning)
         loss = criterion(y_pred, y_true, **kwargs)
     if not watch.seen:
         return loss
@@ -218,7 +277,8 @@ def weighted_loss(
     total = (losses * weight).sum()
     if reduction == 'sum':
         return total
-    norm = (weight * row_norms(criterion, y_true, losses)).sum()
+    norms = weight if reduction == 'batchmean' else weight * row_norms(criterion, y_true, losses)
+    norm = norms.sum()
     return total / norm.clamp_min(torch.finfo(losses.dtype).tiny)
 
 
@@ -243,8 +303,7 @@ def unreduced(criterion: Any, y_pred: Any, y_true: Any) -> tuple[str, torch.Tens
         finally:
             module.reduction = reduction
     if not isinstance(module, nn.Module) and takes(module, 'reduction'):
-        keywords = getattr(module, 'keywords', {})
-        reduction = keywords.get('reduction', 'mean')
+        reduction = inspect.signature(module).parameters['reduction'].default
         losses = call_criterion(module, y_pred, y_true, reduction='none')
         return reduction, per_row(losses, y_pred, criterion)
     raise TypeError(cannot_weigh(criterion))
@@ -271,14 +330,8 @@ def row_norms(criterion: Any, y_true: torch.Tensor, losses: torch.Tensor) -> tor
     """Return what each element counts in the criterion's own mean: its class weight, or 1."""
     if not is_loss(criterion, CLASS_INDEX_LOSSES) or y_true.is_floating_point():
         return torch.ones_like(losses)
-    module = getattr(criterion, '_orig_mod', criterion)
-    settings = {
-        **vars(module),
-        **getattr(module, '_buffers', {}),
-        **getattr(module, 'keywords', {}),
-    }
-    ignored = y_true == settings.get('ignore_index', -100)
-    class_weight = settings.get('weight')
+    ignored = y_true == setting_of(criterion, 'ignore_index', -100)
+    class_weight = setting_of(criterion, 'weight')
     if class_weight is None:
         norms = torch.ones_like(losses)
     else:
