@@ -17,6 +17,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import metadata_routing
 from sklearn.utils._metadata_requests import RequestMethod
 
+from skorch._structures import merge_inputs
 from skorch.dataset import get_len
 
 ROUTED_METHODS = ('fit', 'partial_fit')
@@ -213,6 +214,12 @@ class RoutingMixin(BaseEstimator):
         if plan.unknown:
             raise TypeError(unknown_fit_params_message(f'{cls.__name__}.fit', plan.unknown))
         return plan
+
+    def _merge_x_and_fit_params(
+        self, x: Mapping[str, Any], fit_params: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Return the arguments of ``forward`` for an X of named inputs."""
+        return merge_inputs(x, fit_params)
 
     def _accepted_by_split(self: Any) -> Accepted:
         return accepted_by(self.train_split or None)

@@ -49,7 +49,6 @@ from skorch._structures import (
     detached,
     first_of,
     floating_dtype,
-    merge_inputs,
     with_arguments,
     with_weight,
 )
@@ -760,7 +759,7 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
             fit_params = drop_split_params(fit_params, forward, self._accepted_by_split())
             fit_params = to_device(fit_params, self.device)
         if isinstance(x, Mapping):
-            return self.module_(**merge_inputs(x, fit_params))
+            return self.module_(**self._merge_x_and_fit_params(x, fit_params))
         return self.module_(x, **fit_params)
 
     def get_loss(self, y_pred: Any, y_true: Any, X: Any = None, training: bool = False) -> Any:
