@@ -14,6 +14,7 @@ from scipy import sparse
 # Formats from which scipy takes rows quickly; the others become CSR first.
 _ROW_FORMATS = ('csr', 'lil')
 _ARRAYS = (np.ndarray, torch.Tensor)
+_INTEGERS = (int, np.int64)
 
 
 def is_pandas_ndframe(x: Any) -> bool:
@@ -161,7 +162,7 @@ def _indexing_ndframe(data: Any, i: Any) -> Any:
 def _indexing_other(data: Any, i: Any) -> Any:
     """Index an array, a tensor, a sparse matrix or the rows of a plain sequence."""
     # One row of an array or tensor is what the loop over rows asks for again and again.
-    if type(i) is int and isinstance(data, _ARRAYS):
+    if type(i) in _INTEGERS and isinstance(data, _ARRAYS):
         return data[i]
     index = i if isinstance(i, (int, slice)) else _plain_index(i, _n_rows(data))
     if isinstance(data, np.ndarray):
@@ -280,6 +281,8 @@ def multi_indexing(data: Any, i: Any, indexing: Callable[[Any, Any], Any] | None
     {'a': [2, 3], 'b': [5, 6]}
 
     """
+    if type(i) in _INTEGERS and isinstance(data, _ARRAYS) and indexing in (None, _indexing_other):
+        return data[i]
     if indexing is None:
         return check_indexing(data)(data, i)
     return indexing(data, _normalize_numpy_indices(i))
