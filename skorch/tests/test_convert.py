@@ -6,7 +6,6 @@ import collections
 import types
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from hypothesis import given, strategies as st
@@ -30,6 +29,8 @@ from skorch.utils import (
     to_numpy,
     to_tensor,
 )
+
+pd = pytest.importorskip('pandas')
 
 A = np.arange(6, dtype='float32').reshape(3, 2)
 Pair = collections.namedtuple('Pair', 'p q')

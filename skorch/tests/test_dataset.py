@@ -5,7 +5,6 @@ from __future__ import annotations
 import pickle
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from hypothesis import assume, given, strategies as st
@@ -25,6 +24,8 @@ from torch.utils.data import DataLoader, IterableDataset, Subset, TensorDataset
 
 from skorch.dataset import Dataset, ValidSplit, get_len, unpack_data
 from skorch.utils import data_from_dataset, is_dataset, is_skorch_dataset
+
+pd = pytest.importorskip('pandas')
 
 A = np.arange(12, dtype='float32').reshape(4, 3)
 Y = np.array([0, 1, 0, 1])

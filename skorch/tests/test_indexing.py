@@ -6,7 +6,6 @@ import collections
 import pickle
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from hypothesis import given, strategies as st
@@ -21,6 +20,8 @@ from skorch.utils import (
     is_pandas_ndframe,
     multi_indexing,
 )
+
+pd = pytest.importorskip('pandas')
 
 A = np.arange(12, dtype='float32').reshape(4, 3)
 

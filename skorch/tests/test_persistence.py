@@ -180,6 +180,8 @@ class TestSaveAndLoad:
     @pytest.mark.parametrize('compiled', [(True, False), (False, True), (True, True)])
     @pytest.mark.parametrize('use_safetensors', [True, False])
     def test_compiled(self, compiled: Any, use_safetensors: bool, tmp_path: Path) -> None:
+        if use_safetensors:
+            pytest.importorskip('safetensors')
         first, second = (make_net(compile=each).initialize() for each in compiled)
         first.save_params(f_params=tmp_path / 'params', use_safetensors=use_safetensors)
         second.load_params(f_params=tmp_path / 'params', use_safetensors=use_safetensors)
@@ -242,6 +244,7 @@ class TestSaving:
         assert os.listdir(tmp_path) == ['params.pt']
 
     def test_optimizer_in_safetensors(self, net: Any, tmp_path: Path) -> None:
+        pytest.importorskip('safetensors')
         with pytest.raises(ValueError, match='safetensors files hold tensors only'):
             net.save_params(f_optimizer=tmp_path / 'o', use_safetensors=True)
         assert os.listdir(tmp_path) == []
@@ -311,6 +314,7 @@ def save_other_state(path: Path) -> None:
 
 
 def save_safetensors(path: Path) -> None:
+    pytest.importorskip('safetensors')
     make_net().initialize().save_params(f_params=path, use_safetensors=True)
 
 
@@ -360,6 +364,7 @@ class TestAllOrNothing:
 
     @pytest.mark.parametrize('size', [0, 1, 7, 8, 9, 100, 1000, -1])
     def test_truncated_safetensors(self, tmp_path: Path, size: int) -> None:
+        pytest.importorskip('safetensors')
         net = fitted()
         path = tmp_path / 'params.safetensors'
         net.save_params(f_params=path, use_safetensors=True)
@@ -370,6 +375,7 @@ class TestAllOrNothing:
         assert_same(before, snapshot(net))
 
     def test_torch_file_as_safetensors(self, files: Any) -> None:
+        pytest.importorskip('safetensors')
         with pytest.raises(Exception, match='Load it without use_safetensors=True'):
             fitted().load_params(f_params=files['f_params'], use_safetensors=True)
 
@@ -470,6 +476,8 @@ class TestFilesOfOlderVersions:
         'name', ['params_cpu.pt', 'params_cuda.pt', 'params_cuda_legacy.pt', 'params.safetensors']
     )
     def test_params(self, version: str, name: str) -> None:
+        if name.endswith('safetensors'):
+            pytest.importorskip('safetensors')
         folder = DATA / f'skorch-{version}'
         net = make_net(criterion=nn.NLLLoss, module__output_nonlin=nn.Softmax(-1)).initialize()
         net.load_params(f_params=folder / name, use_safetensors=name.endswith('safetensors'))

@@ -3,7 +3,6 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from scipy import sparse
@@ -15,6 +14,8 @@ from skorch import NeuralNet, NeuralNetClassifier
 from skorch.callbacks import InputShapeSetter
 from skorch.dataset import Dataset
 from skorch.tests.callbacks.training_tools import Module, make_net
+
+pd = pytest.importorskip('pandas')
 
 X7 = np.random.RandomState(0).randn(30, 7).astype('float32')
 Y = np.arange(30) % 2
