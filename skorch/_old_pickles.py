@@ -24,7 +24,7 @@ import torch
 from skorch._devices import CPU, is_usable, resolve_device
 from skorch._load_options import LoadPlan, call_torch_load, caller_options, torch_load_options
 from skorch._pickling import load_storages, modules_in, opens_net, pack, unpack
-from skorch._restricted import Names, carried_by
+from skorch._restricted import Names, PartOfCompiler, carried_by
 
 _DTYPES_OF_STORAGES = {
     'BFloat16Storage': torch.bfloat16,
@@ -40,6 +40,9 @@ _DTYPES_OF_STORAGES = {
     'LongStorage': torch.int64,
     'ShortStorage': torch.int16,
 }
+
+_COMPILERS = ('torch._dynamo.', 'torch._inductor.')
+_WRAPPERS = ('_TorchCompile',)
 
 KEY = '__cuda_dependent_attributes__'
 
@@ -70,7 +73,8 @@ def state_of_today(net: Any, state: Mapping[str, Any]) -> dict[str, Any]:
         outer.get('torch_load_kwargs'), outer.get('device'), 'memory', caller=caller_options()
     )
     outer = _move(outer, net, plan)
-    outer.update(_read(state[KEY], outer, plan))
+    inner = _read(state[KEY], outer, plan)
+    outer.update({key: _compiled_anew(value, outer) for key, value in inner.items()})
     outer['device'] = plan.device_after(modules_in(outer))
     _fill_parameters(net, outer)
     _share_optimizers(outer)
@@ -96,6 +100,28 @@ def _read(content: Any, outer: Mapping[str, Any], plan: LoadPlan) -> dict[str, A
     return _NestedUnpickler(content, names, plan).load()
 
 
+class _Compiled(PartOfCompiler):
+    """Takes the place of a compiled module."""
+
+    def __init__(self, module: Any, *args: Any) -> None:
+        self.module = module
+
+
+def _compiled_anew(value: Any, state: Mapping[str, Any]) -> Any:
+    """Compile what was compiled, with the net's own settings."""
+    if isinstance(value, _Compiled):
+        settings = {
+            key.removeprefix('compile__'): setting
+            for key, setting in state.items()
+            if key.startswith('compile__')
+        }
+        return torch.compile(_compiled_anew(value.module, state), **settings)
+    if isinstance(value, torch.nn.Module):
+        for name, child in value._modules.items():
+            value._modules[name] = _compiled_anew(child, state)
+    return value
+
+
 class _RestrictedUnpickler(pickle.Unpickler):
     def __init__(self, content: bytes, names: Names, plan: LoadPlan) -> None:
         super().__init__(io.BytesIO(content))
@@ -107,6 +133,8 @@ class _RestrictedUnpickler(pickle.Unpickler):
             return self.load_nested_storage
         if self.plan.trusted:
             return super().find_class(module, name)
+        if module.startswith(_COMPILERS) or (module == 'torch' and name.startswith(_WRAPPERS)):
+            return _Compiled if name == 'OptimizedModule' else PartOfCompiler
         return self.names.find(module, name)
 
     def load_nested_storage(self, content: bytes) -> Any:

@@ -19,6 +19,7 @@ import sys
 import threading
 import types
 import weakref
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -31,9 +32,12 @@ from skorch._version import __version__
 
 FORMAT = 1
 
-# Types whose pickled values never hold anything that has to be replaced; asked for each
-# object, so that long histories stay cheap.
-_PLAIN_TYPES = frozenset({str, int, float, bool, type(None), bytes, dict, list, tuple, set})
+# Types whose instances are pickled as they are; asked for each object, so that long histories
+# stay cheap.
+_PLAIN_TYPES = frozenset(
+    {str, int, float, bool, type(None), bytes, dict, list, tuple, set, OrderedDict}
+    | {torch.Tensor, torch.nn.Parameter}
+)
 
 _BY_OUTER_PICKLER = (
     type,
@@ -132,6 +136,8 @@ class _InnerPickler(pickle.Pickler):
         return self._object_number(obj.obj) if type(obj) is _Global else None
 
     def reducer_override(self, obj: Any) -> Any:
+        if type(obj) in _PLAIN_TYPES:
+            return NotImplemented
         if isinstance(obj, OpensAnywhere):
             return _reduce_inside(obj)
         reduce = copyreg.dispatch_table.get(type(obj))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _compat_pickle
+import contextlib
 import importlib
 import pickle
 import sys
@@ -10,6 +11,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
+
+_ACTIVATIONS = (
+    *('celu', 'elu', 'gelu', 'hardsigmoid', 'hardswish', 'hardtanh', 'leaky_relu'),
+    *('log_softmax', 'logsigmoid', 'mish', 'relu', 'relu6', 'selu', 'sigmoid', 'silu'),
+    *('softmax', 'softplus', 'softsign', 'tanh'),
+)
 
 # Functions that rebuild tensors and arrays, and containers, by their exact names.
 _TABLE = {
@@ -19,6 +26,7 @@ _TABLE = {
         *('object', 'range', 'set', 'slice', 'str', 'tuple'),
     ],
     'collections': ['Counter', 'OrderedDict', 'defaultdict', 'deque'],
+    'contextlib': ['nullcontext'],
     'copyreg': ['_reconstructor'],
     'functools': ['partial'],
     'numpy': ['dtype', 'ndarray'],
@@ -27,8 +35,8 @@ _TABLE = {
     'numpy.core.numeric': ['_frombuffer'],
     'numpy._core.numeric': ['_frombuffer'],
     'torch': [
-        *('Size', 'Tensor', 'device', 'dtype', 'layout', 'memory_format', 'relu', 'sigmoid'),
-        *('softmax', 'tanh', 'strided', 'sparse_coo', 'contiguous_format', 'channels_last'),
+        *('Size', 'Tensor', 'device', 'dtype', 'layout', 'memory_format'),
+        *('strided', 'sparse_coo', 'contiguous_format', 'channels_last'),
         *('preserve_format', 'FloatStorage', 'DoubleStorage', 'HalfStorage', 'BFloat16Storage'),
         *('LongStorage', 'IntStorage', 'ShortStorage', 'CharStorage', 'ByteStorage'),
         *('BoolStorage', 'ComplexFloatStorage', 'ComplexDoubleStorage'),
@@ -38,11 +46,9 @@ _TABLE = {
         *('_rebuild_tensor', '_rebuild_tensor_v2', '_rebuild_parameter'),
         *('_rebuild_parameter_with_state', '_rebuild_sparse_tensor', '_rebuild_qtensor'),
     ],
-    'torch.nn.functional': [
-        *('celu', 'elu', 'gelu', 'hardsigmoid', 'hardswish', 'hardtanh', 'leaky_relu'),
-        *('log_softmax', 'logsigmoid', 'mish', 'relu', 'relu6', 'selu', 'sigmoid', 'silu'),
-        *('softmax', 'softplus', 'softsign', 'tanh'),
-    ],
+    'torch._C': ['_VariableFunctions', '_VariableFunctionsClass'],
+    'torch._C._nn': list(_ACTIVATIONS),
+    'torch.nn.functional': list(_ACTIVATIONS),
     'torch.nn.parameter': ['Parameter', 'UninitializedBuffer', 'UninitializedParameter'],
     'torch.storage': ['TypedStorage', 'UntypedStorage'],
 }
@@ -61,6 +67,14 @@ _BASES = (
     ('skorch.callbacks', 'Callback'),
     ('skorch.history', 'History'),
     ('skorch.dataset', 'ValidSplit'),
+)
+
+_OWN_MODULES = frozenset(
+    f'skorch.{name}'
+    for name in (
+        *('callbacks', 'classifier', 'dataset', 'helper', 'history', 'net', 'regressor'),
+        *('setter', 'toy', 'utils'),
+    )
 )
 
 _PACKAGES_NEVER_CARRIED = sys.stdlib_module_names | {'numpy', 'torch', 'skorch'}
@@ -96,6 +110,8 @@ class Names:
 
         """
         module, name = _todays_name(module, name)
+        if (module, name) == ('builtins', 'getattr'):
+            return _attribute
         if (module, name) in _EXACT or name in _DTYPE_NAMES.get(module, ()):
             return getattr(importlib.import_module(module), name)
         full = f'{module}.{name}'
@@ -105,21 +121,13 @@ class Names:
         found = self._find_loaded(module, name)
         if found is not None and self._is_allowed(found):
             return found
-        raise pickle.UnpicklingError(
-            f'The state inside a net pickled by an older version names {full}, which is not '
-            'among the names that are safe. If you trust the file and this name, allow it '
-            f'before opening: torch.serialization.add_safe_globals([{name}]). If you trust '
-            'all of the file, open it inside skorch.load_options(weights_only=False).'
-        )
+        raise _refusal(full)
 
     def _find_loaded(self, module: str, name: str) -> Any:
-        """Look a name up without importing anything but torch's, skorch's and carried packages."""
-        package = module.partition('.')[0]
-        if module not in sys.modules and package in {'torch', 'skorch'} | self.packages:
-            try:
+        """Look a name up; an import could run code, so only harmless ones are made."""
+        if _is_harmless_import(module):
+            with contextlib.suppress(ImportError):
                 importlib.import_module(module)
-            except ImportError:
-                return None
         found = sys.modules.get(module)
         for part in name.split('.'):
             found = vars(found).get(part) if hasattr(found, '__dict__') else None
@@ -131,6 +139,44 @@ class Names:
         if not isinstance(found, type):
             return False
         return _package(found) in self.packages or issubclass(found, _base_classes())
+
+
+def _refusal(full: str) -> pickle.UnpicklingError:
+    return pickle.UnpicklingError(
+        f'The state inside a net pickled by an older version names {full}, which is not among '
+        'the names that are safe. If you trust the file and this name, allow it before opening: '
+        f'torch.serialization.add_safe_globals([{full}]). If you trust all of the file, open it '
+        'inside skorch.load_options(weights_only=False).'
+    )
+
+
+class PartOfCompiler:
+    """Takes the place of what belongs to torch's compiler, which changes with each version."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+
+def _attribute(*args: Any) -> Any:
+    """Stand for ``getattr``, by which methods and functions such as ``torch.relu`` are pickled."""
+    holder, name = args if len(args) == 2 else (None, None)
+    functions = (torch._C._VariableFunctions, getattr(torch._C, '_VariableFunctionsClass', None))
+    if name in _ACTIVATIONS and any(holder is each for each in functions):
+        return getattr(torch, name)
+    if name == 'forward' and isinstance(holder, torch.nn.Module):
+        return holder.forward
+    if isinstance(holder, PartOfCompiler):
+        return PartOfCompiler()
+    raise _refusal('builtins.getattr')
+
+
+def _is_harmless_import(module: str) -> bool:
+    if module in _OWN_MODULES:
+        return True
+    return module.startswith(('torch.nn.', 'torch.optim.')) and not module.endswith('__main__')
 
 
 def _package(cls: type) -> str:

@@ -570,6 +570,8 @@ class TestOlderVersions:
             ('skorch.utils', 'np.load'),
             ('subprocess', 'Popen'),
             ('antigravity', 'webbrowser'),
+            ('torch.utils.bottleneck.__main__', 'main'),
+            ('skorch.tests.conftest', 'DEVICE'),
         ],
     )
     def test_names_that_inner_bytes_may_not_use(self, version: str, module: str, name: str) -> None:
@@ -653,6 +655,44 @@ def replaced_in_zip(archive: bytes, data: bytes) -> bytes:
         for name in old.namelist():
             new.writestr(name, data if name.endswith('data.pkl') else old.read(name))
     return out.getvalue()
+
+
+class TestNestedPickles:
+    """Inner bytes as versions 1.2 to 1.4.0 wrote them: a plain pickle of some attributes."""
+
+    def test_functions_of_torch(self) -> None:
+        module = nn.TransformerEncoderLayer(4, 2, dim_feedforward=3)
+        module.own = [torch.relu, nn.functional.gelu, torch.tanh]
+        found = open_with_inner('1.4.0', pickle.dumps({'module_': module})).module_
+        assert found.own == module.own
+
+    @pytest.mark.parametrize('holder', [nn.Linear(1, 1), dict, torch])
+    @pytest.mark.parametrize('name', ['__class__', '__init__', 'load', 'fromkeys', '__dict__'])
+    def test_getattr_gives_no_other(self, holder: Any, name: str) -> None:
+        class Reaching:
+            def __reduce__(self) -> Any:
+                return getattr, ([] if holder is torch else holder, name)
+
+        with pytest.raises(pickle.UnpicklingError, match=r'builtins\.getattr'):
+            open_with_inner('1.4.0', pickle.dumps({'found': Reaching()}))
+
+    @pytest.mark.filterwarnings('ignore:.*torch.jit.script_method:DeprecationWarning')
+    def test_compiled_modules(self) -> None:
+        module = nn.Sequential(nn.Linear(2, 2))
+        part = nn.Sequential(torch.compile(nn.Linear(2, 2), backend='eager'))
+        attributes = {
+            'module_': torch.compile(module, backend='eager'),
+            'part_': part,
+            'optimizer_': torch.optim.SGD(module.parameters()),
+        }
+        net = open_with_inner('1.4.0', pickle.dumps(attributes), compile__backend='eager')
+        assert type(net.module_) is type(net.part_[0]) is type(attributes['module_'])
+        assert torch.equal(net.module_._orig_mod[0].weight, module[0].weight)
+        parameter = net.optimizer_.param_groups[0]['params'][0]
+        assert parameter is net.module_._orig_mod[0].weight
+        x = torch.ones(1, 2)
+        assert torch.equal(net.module_(x), module(x))
+        assert torch.equal(net.part_(x), part(x))
 
 
 class TestFallbackForOuterStorages:
