@@ -116,16 +116,16 @@ def write_if_changed(path: Path, text: str) -> None:
         path.write_text(text, encoding='utf-8')
 
 
-def quote_literals(
+def escape_defaults(
     app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]
 ) -> None:
-    """Quote ``'optimizer_'`` in the type of a parameter, which would be read as a reference."""
+    """Escape ``default='optimizer_'`` in the type of a parameter, else it reads as a reference."""
     for i, line in enumerate(lines):
         if ' : ' in line:
-            lines[i] = re.sub(r"(?<!`)('\w+_')(?!`)", r'``\1``', line)
+            lines[i] = re.sub(r"_'(?!`)", r"\\_'", line)
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
     app.connect('builder-inited', write_pages)
-    app.connect('autodoc-process-docstring', quote_literals, priority=400)
+    app.connect('autodoc-process-docstring', escape_defaults, priority=400)
     return {'parallel_read_safe': True, 'parallel_write_safe': True}
