@@ -11,6 +11,20 @@ from torch import nn
 
 from skorch.utils import duplicate_items
 
+# Name that torch.compile gives to a module inside the one that it makes.
+COMPILED = '_orig_mod'
+
+
+def uncompiled(component: Any) -> Any:
+    """Return the module inside a compiled one, anything else as it is."""
+    while isinstance(component, nn.Module):
+        # asked for among the submodules, since a module may make up attributes of any name
+        inner = vars(component).get('_modules', {}).get(COMPILED)
+        if inner is None:
+            break
+        component = inner
+    return component
+
 
 def first_of(value: Any) -> Any:
     """Return the first entry of a list, tuple or dict; anything else is returned itself."""
