@@ -37,10 +37,14 @@ def check_unique_user_names(callbacks: Iterable[NamedCallback]) -> None:
             )
 
 
-def uniquely_named(callbacks: Iterable[NamedCallback]) -> Iterator[tuple[str, Any]]:
+def uniquely_named(callbacks: Iterable[tuple[str, Any, bool]]) -> Iterator[tuple[str, Any]]:
     """Yield ``(name, callback)``, with ``_1``, ``_2``, ... behind names that occur repeatedly.
 
     Names that the user chose are kept; a numbered name never collides with one of them.
+
+    Parameters
+    ----------
+    callbacks : iterable of tuple (name, callback, named_by_user)
 
     Raises
     ------
@@ -48,12 +52,13 @@ def uniquely_named(callbacks: Iterable[NamedCallback]) -> Iterator[tuple[str, An
         If the user gave the same name twice.
 
     """
-    callbacks = list(callbacks)
-    check_unique_user_names(callbacks)
-    taken = {c.name for c in callbacks if c.named_by_user}
-    generated = Counter(c.name for c in callbacks if not c.named_by_user)
+    # subclasses of nets yield plain tuples
+    named = [NamedCallback(*entry) for entry in callbacks]
+    check_unique_user_names(named)
+    taken = {c.name for c in named if c.named_by_user}
+    generated = Counter(c.name for c in named if not c.named_by_user)
     numbers = {name: count(1) for name in generated}
-    for name, callback, named_by_user in callbacks:
+    for name, callback, named_by_user in named:
         if not named_by_user and (generated[name] > 1 or name in taken):
             name = next(n for i in numbers[name] if (n := f'{name}_{i}') not in taken)
         yield name, callback

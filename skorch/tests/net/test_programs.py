@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from torch import nn
 
 from skorch import NeuralNetClassifier
+from skorch.callbacks import EpochScoring, EpochTimer
 from skorch.tests.net.net_tools import Module, make_net, weights_of
 from skorch.utils import to_tensor
 
@@ -51,3 +51,24 @@ def test_arguments_of_forward_can_be_changed(data, device):
     net = make_net(device, cls=OwnMerge, module=TwoInputs).fit({'X': X}, y)
     proba = net.predict_proba({'X': X})
     np.testing.assert_array_equal(proba, np.broadcast_to(proba[0], proba.shape))
+
+
+# -------------------------------------------------------------------------------- own callbacks
+
+
+class ScorersByName(NeuralNetClassifier):
+    """Take names of scorers among the callbacks."""
+
+    def _yield_callbacks(self):
+        for name, callback, named_by_user in super()._yield_callbacks():
+            if name == 'str':
+                yield f'valid_{callback}', EpochScoring(callback, name=f'valid_{callback}'), True
+            else:
+                yield name, callback, named_by_user
+
+
+def test_subclass_makes_callbacks_of_strings(data, device):
+    net = make_net(device, cls=ScorersByName, callbacks=['f1', 'accuracy', EpochTimer]).fit(*data)
+    names = [name for name, _ in net.callbacks_]
+    assert names[-4:] == ['valid_f1', 'valid_accuracy', 'EpochTimer', 'print_log']
+    assert len(net.history[:, ('valid_f1', 'valid_accuracy')]) == 2
