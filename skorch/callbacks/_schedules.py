@@ -173,6 +173,26 @@ def one_per_step(step_args: Any, steps: int) -> list[tuple[Any, ...]]:
     return [(step_args[i],) for i in range(steps)]
 
 
+def same_setting(old: Any, new: Any) -> bool:
+    """Return whether two arguments of a scheduler are the same, by value where they have one.
+
+    Pickles and copies hold other objects of equal value. What cannot be compared, or has no
+    single answer, is only the same as itself.
+
+    """
+    if old is new:
+        return True
+    if isinstance(old, (list, tuple)) and type(old) is type(new):
+        return len(old) == len(new) and all(map(same_setting, old, new))
+    if getattr(old, 'shape', None) != getattr(new, 'shape', None):
+        return False
+    try:
+        equal = old == new
+        return bool(equal.all() if hasattr(equal, 'all') else equal)
+    except Exception:  # whatever the comparison of the user's objects raises
+        return False
+
+
 def is_finished(row: Mapping[str, Any]) -> bool:
     """Return whether the row of an epoch has values from its end, and was not interrupted."""
     return not row.keys() <= {'epoch', 'batches', 'train_batch_count', 'valid_batch_count'}

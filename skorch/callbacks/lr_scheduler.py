@@ -22,6 +22,7 @@ from skorch.callbacks._schedules import (
     lrs_of,
     one_per_step,
     restore_groups,
+    same_setting,
     scheduler_named,
     undo_schedule,
 )
@@ -226,7 +227,9 @@ class LRScheduler(Callback):
 
     def _settings_changed(self) -> bool:
         built, now = self.built_with_, self._settings()
-        return built.keys() != now.keys() or any(built[k] is not now[k] for k in now)
+        return built.keys() != now.keys() or not all(
+            same_setting(built[key], now[key]) for key in now
+        )
 
     def _make(self, net: Any) -> Any:
         self.built_with_ = self._settings()

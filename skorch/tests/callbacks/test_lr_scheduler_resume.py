@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from skorch.callbacks import Callback, Checkpoint, LoadInitState, LRScheduler, TrainEndCheckpoint
+from skorch.callbacks._schedules import same_setting
 from skorch.tests.callbacks.test_lr_scheduler import (
     BATCHES,
     EPOCHS,
@@ -19,7 +20,13 @@ from skorch.tests.callbacks.test_lr_scheduler import (
     net_with,
     plain_torch,
 )
-from skorch.tests.callbacks.training_tools import LearningRates, Scores, callback_of, weights_of
+from skorch.tests.callbacks.training_tools import (
+    LearningRates,
+    Scores,
+    callback_of,
+    make_net,
+    weights_of,
+)
 
 PICKLABLE = [i for i, (_, kwargs) in enumerate(SCHEDULERS) if '<lambda>' not in str(kwargs)]
 PICKLABLE_TABLE = pytest.mark.parametrize(
@@ -352,3 +359,52 @@ def test_plateau_with_a_function_keeps_the_loaded_learning_rate(make, few, devic
     # The best score is that of the third epoch now, and the fourth one is worse.
     assert run() == [0.5, 0.5]
     assert run() == [0.25, 0.25]
+
+
+def never_better(net):
+    return 1.0
+
+
+def run_of_plateau(device, **kwargs):
+    options = {'monitor': never_better, 'patience': 4, 'factor': 0.5, **kwargs}
+    callbacks = [
+        ('lr', LRScheduler('ReduceLROnPlateau', **options)),
+        ('LearningRates', LearningRates([])),
+    ]
+    return make_net(device, callbacks, max_epochs=3, batch_size=-1)
+
+
+@pytest.mark.parametrize('between', [lambda net: pickle.loads(pickle.dumps(net)), copy.deepcopy])
+@pytest.mark.parametrize('min_lr', [1e-4, np.array(1e-4), [1e-4]], ids=['float', 'array', 'list'])
+def test_plateau_with_a_function_keeps_its_state_in_pickles(between, min_lr, few, device):
+    straight = run_of_plateau(device, min_lr=min_lr).fit(*few).partial_fit(*few, epochs=5)
+    net = between(run_of_plateau(device, min_lr=min_lr).fit(*few))
+    assert len(set(straight.history[:, 'event_lr'])) == 2
+    assert go_on(net, few, 5) == straight.history[3:, 'event_lr']
+
+
+class Incomparable:
+    def __eq__(self, other):
+        raise TypeError('these cannot be compared')
+
+
+@pytest.mark.parametrize(
+    ('old', 'new', 'same'),
+    [
+        (0.5, float('0.5'), True),
+        (0.5, 0.25, False),
+        ([0.5, 0.1], [0.5, 0.1], True),
+        ([0.5, 0.1], [0.1, 0.5], False),
+        (np.array([0.5, 0.1]), np.array([0.5, 0.1]), True),
+        (np.array([0.5, 0.1]), np.array([0.5, 0.2]), False),
+        (np.array([0.5, 0.1]), np.array([0.5]), False),
+        (torch.tensor([0.5, 0.1]), torch.tensor([0.5, 0.1]), True),
+        (torch.tensor([0.5, 0.1]), torch.tensor([0.5, 0.2]), False),
+        (Incomparable(), Incomparable(), False),
+        ([Incomparable()], [Incomparable()], False),
+    ],
+    ids=str,
+)
+def test_settings_are_compared_by_value(old, new, same):
+    assert same_setting(old, new) is same
+    assert same_setting(old, old) is True
