@@ -8,7 +8,9 @@ from typing import Any
 def describe(net: Any) -> str:
     """Return the representation of a net: its class, whether it is initialized, its module."""
     if net.initialized_:
-        state, shown = 'initialized', {'module_': net.module_}
+        # a subclass may have other modules
+        state = 'initialized'
+        shown = {name: value for name, value in vars(net).items() if name == 'module_'}
     else:
         own = {k: v for k, v in sorted(vars(net).items()) if k.startswith('module__')}
         state, shown = 'uninitialized', {'module': net.module, **own}

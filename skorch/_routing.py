@@ -17,7 +17,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import metadata_routing
 from sklearn.utils._metadata_requests import RequestMethod
 
-from skorch._structures import merge_inputs
+from skorch._structures import merge_inputs, uncompiled
 from skorch.dataset import get_len
 
 ROUTED_METHODS = ('fit', 'partial_fit')
@@ -60,7 +60,7 @@ def _accepted_by_signature(func: Callable[..., Any]) -> Accepted:
 
 def accepted_by(func: Any) -> Accepted:
     """Return the keyword arguments that ``func`` takes; a module is asked for its ``forward``."""
-    func = getattr(func, '_orig_mod', func)
+    func = uncompiled(func)
     func = getattr(func, 'forward', func)
     if not callable(func):
         return NOTHING
@@ -207,7 +207,7 @@ class RoutingMixin(BaseEstimator):
             fit_params,
             n_rows=len(dataset) if hasattr(dataset, '__len__') else None,
             split=self._accepted_by_split(),
-            forward=accepted_by(self.module_),
+            forward=accepted_by(vars(self).get('module_')),
             training_methods=[accepted_by(m) for m in overridden if not is_stock(m)],
             requested=self._requested_fit_params(),
         )
@@ -277,7 +277,7 @@ class RoutingMixin(BaseEstimator):
             return set()
         own = self._get_metadata_request()
         return {
-            alias if isinstance(alias, str) else name
+            name  # an alias is what a meta-estimator gets it as; it passes it on by its name
             for method in ROUTED_METHODS
             for name, alias in getattr(own, method).requests.items()
             if alias is True or isinstance(alias, str)

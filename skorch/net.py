@@ -617,7 +617,7 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
 
     def _dataset_for_batches(self, dataset: Dataset) -> Dataset:
         """Return the dataset as batches are drawn from it: X as the module takes it, y as codes."""
-        X, y = as_module_takes(dataset.X, self.module_), dataset.y
+        X, y = as_module_takes(dataset.X, vars(self).get('module_')), dataset.y
         if y is not None:
             y = self._encode_targets(y)
         return dataset if X is dataset.X and y is dataset.y else with_data(dataset, X, y)
