@@ -13,6 +13,7 @@ from sklearn.utils.validation import validate_data
 
 from skorch._convert import frame_to_array, is_list_of_rows, rows_to_array
 from skorch._indexing import is_pandas_ndframe
+from skorch._structures import uncompiled
 
 
 def is_frame(X: Any) -> bool:
@@ -31,7 +32,7 @@ def columns_go_by_name(module: Any, columns: Any) -> bool:
         Names of the columns.
 
     """
-    module = getattr(module, '_orig_mod', module)
+    module = uncompiled(module)
     names = list(columns)
     if not names or not all(isinstance(name, str) for name in names):
         return False
@@ -76,6 +77,8 @@ def check_features(net: Any, X: Any, reset: bool) -> None:
 
     """
     if not has_columns(X):
+        if not reset:
+            check_not_one_row(net, X)
         if reset:
             for name in ('n_features_in_', 'feature_names_in_'):
                 vars(net).pop(name, None)
@@ -87,6 +90,17 @@ def check_features(net: Any, X: Any, reset: bool) -> None:
     if isinstance(X, list):
         X = rows_to_array(X)
     validate_data(net, X=X, reset=reset, skip_check_array=True)
+
+
+def check_not_one_row(net: Any, X: Any) -> None:
+    """Raise if X has one dimension though the net was fitted with two."""
+    n_features = vars(net).get('n_features_in_')
+    if n_features is not None and isinstance(X, (np.ndarray, torch.Tensor)) and X.ndim == 1:
+        raise ValueError(
+            f'X has shape {tuple(X.shape)}, but {type(net).__name__} was fitted with '
+            f'{n_features} features, in an array of two dimensions. Use X.reshape(1, -1) for a '
+            f'single row, and X.reshape(-1, 1) for a single feature.'
+        )
 
 
 def is_integer(X: Any) -> bool:

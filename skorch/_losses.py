@@ -18,6 +18,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from skorch._indexing import flatten
+from skorch._structures import uncompiled
 
 CROSS_ENTROPY_LOSSES = (nn.CrossEntropyLoss, F.cross_entropy)
 CLASS_INDEX_LOSSES = (*CROSS_ENTROPY_LOSSES, nn.NLLLoss, F.nll_loss)
@@ -57,10 +58,9 @@ PAIRING_FUNCTIONS = (
 def unwrapped(criterion: Any) -> Any:
     """Return the criterion inside of partials and compiled modules."""
     while True:
-        inner = getattr(criterion, '_orig_mod', None)
-        if inner is None and isinstance(criterion, functools.partial):
-            inner = criterion.func
-        if inner is None:
+        inner = uncompiled(criterion)
+        inner = inner.func if isinstance(inner, functools.partial) else inner
+        if inner is criterion:
             return criterion
         criterion = inner
 
@@ -82,7 +82,7 @@ def has_own_forward(criterion: Any) -> bool:
 
 def setting_of(criterion: Any, name: str, default: Any = None) -> Any:
     """Return what a criterion was made with, such as its ``weight`` or ``ignore_index``."""
-    module = getattr(criterion, '_orig_mod', criterion)
+    module = uncompiled(criterion)
     keywords = getattr(module, 'keywords', {})
     return keywords[name] if name in keywords else getattr(module, name, default)
 
@@ -284,7 +284,7 @@ def weighted_loss(
 
 def takes(func: Any, name: str) -> bool:
     """Tell whether a callable names ``name`` as one of its parameters."""
-    func = getattr(func, '_orig_mod', func)
+    func = uncompiled(func)
     func = func.forward if isinstance(func, nn.Module) else func
     try:
         return name in inspect.signature(func).parameters
@@ -294,15 +294,16 @@ def takes(func: Any, name: str) -> bool:
 
 def unreduced(criterion: Any, y_pred: Any, y_true: Any) -> tuple[str, torch.Tensor]:
     """Return the reduction of a criterion and its loss for each row or element."""
-    module: Any = getattr(criterion, '_orig_mod', criterion)
-    if isinstance(module, nn.Module) and isinstance(getattr(module, 'reduction', None), str):
+    module = uncompiled(criterion)
+    is_module = isinstance(module, nn.Module)
+    if is_module and isinstance(getattr(module, 'reduction', None), str):
         reduction = str(module.reduction)
         module.reduction = 'none'
         try:
             return reduction, per_row(call_criterion(module, y_pred, y_true), y_pred, criterion)
         finally:
             module.reduction = reduction
-    if not isinstance(module, nn.Module) and takes(module, 'reduction'):
+    if not is_module and takes(module, 'reduction'):
         reduction = inspect.signature(module).parameters['reduction'].default
         losses = call_criterion(module, y_pred, y_true, reduction='none')
         return reduction, per_row(losses, y_pred, criterion)

@@ -12,7 +12,6 @@ writing             :mod:`skorch._files`
 from __future__ import annotations
 
 import copy
-import os
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -35,10 +34,11 @@ from skorch._state_checks import (
     module_misfit,
     optimizer_misfit,
     renamed,
-    uncompiled,
     with_defaults,
 )
 from skorch._state_files import StateFile, read_state, write_state
+from skorch._structures import uncompiled
+from skorch.callbacks._file_names import saved_files
 from skorch.exceptions import DeviceWarning
 from skorch.history import History
 
@@ -289,17 +289,6 @@ def _change_of_optimizer(
     )
 
 
-class _WithHistory:
-    """A net as it looks to a checkpoint, with the history that was saved along with it."""
-
-    def __init__(self, net: Any, history: History) -> None:
-        self._net = net
-        self.history = self.history_ = history
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._net, name)
-
-
 def checkpoint_files(net: Any, checkpoint: Any, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the files of a checkpoint, those that are given beside it first.
 
@@ -314,11 +303,5 @@ def checkpoint_files(net: Any, checkpoint: Any, given: Mapping[str, Any]) -> dic
     """
     if not net.initialized_:
         net.initialize()
-    f_history = given.get('f_history') or checkpoint.f_history_
-    named_by = net
-    if isinstance(f_history, str | os.PathLike) and os.path.exists(f_history):
-        named_by = _WithHistory(net, History.from_file(f_history))
-    saved = checkpoint.get_formatted_files(named_by)
-    saved.pop('f_pickle', None)
-    chosen = {key: f for key, f in given.items() if f is not None}
-    return {**{key: f for key, f in saved.items() if f is not None}, **chosen}
+    saved = saved_files(checkpoint, net, given.get('f_history'))
+    return {**saved, **{key: f for key, f in given.items() if f is not None}}

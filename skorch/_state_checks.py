@@ -10,6 +10,8 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+from skorch._structures import COMPILED
+
 # What torch's schedulers add to the settings of a parameter group.
 _SCHEDULER_KEYS = frozenset(
     {'base_momentum', 'initial_lr', 'max_lr', 'max_momentum', 'min_lr', 'min_momentum', 'swa_lr'}
@@ -22,17 +24,10 @@ _ELEMENTWISE = frozenset(
     | {'momentum_buffer', 'prev', 'square_avg', 'sum'}
 )
 
-_COMPILED = '_orig_mod'
-
 
 def plain_key(key: str) -> str:
     """Return a key of a state dict as it is when no module is compiled."""
-    return '.'.join(part for part in key.split('.') if part != _COMPILED)
-
-
-def uncompiled(component: Any) -> Any:
-    """Return the module inside a compiled one, anything else as it is."""
-    return getattr(component, _COMPILED, component)
+    return '.'.join(part for part in key.split('.') if part != COMPILED)
 
 
 def renamed(state: Mapping[str, Any], expected: Iterable[str]) -> Any:

@@ -9,8 +9,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from skorch.utils import duplicate_items
-
 # Name that torch.compile gives to a module inside the one that it makes.
 COMPILED = '_orig_mod'
 
@@ -83,7 +81,7 @@ def merge_inputs(inputs: Mapping[str, Any], fit_params: Mapping[str, Any]) -> di
         If a name occurs in both.
 
     """
-    duplicates = duplicate_items(inputs, fit_params)
+    duplicates = inputs.keys() & fit_params.keys()
     if duplicates:
         raise ValueError(
             f'X and fit_params contain duplicate keys: {", ".join(sorted(duplicates))}. Rename '
