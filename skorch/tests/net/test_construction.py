@@ -143,7 +143,7 @@ def test_repr_in_notebooks_is_html():
 @pytest.mark.parametrize('method', ['predict', 'predict_proba', 'forward'])
 def test_uninitialized_net_says_so(method, data):
     X, _ = data
-    with pytest.raises(NotInitializedError, match='is not initialized yet.*initialize'):
+    with pytest.raises(NotInitializedError, match=r'is not initialized yet.*initialize'):
         getattr(make_net(), method)(X)
 
 
