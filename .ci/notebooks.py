@@ -20,6 +20,7 @@ def execute(path: Path, write: bool) -> None:
             notebook,
             timeout=300,
             kernel_name='python3',
+            coalesce_streams=True,
             resources={'metadata': {'path': folder}},
         )
         client.execute()
