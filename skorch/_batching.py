@@ -8,9 +8,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from typing import Any
 
-from torch.utils.data import Subset
+from torch.utils.data import DataLoader, IterableDataset, Subset, TensorDataset
 
+from skorch._dtypes import batchable, check_collatable
+from skorch._features import as_module_takes
 from skorch._indexing import check_indexing, is_pandas_ndframe
+from skorch._labels import EncodedDataset, EncodedStream
 from skorch._randomness import torch_state_unchanged
 from skorch._rowparams import RowParamsCollate, RowParamsDataset, row_params
 from skorch.dataset import Dataset
@@ -74,8 +77,8 @@ def iterator_params(
     kwargs = dict(params)
     if not training and _PREDICTING.get():
         # rows that come shuffled, or not at all, cannot be told from right predictions
-        kwargs.pop('shuffle', None)
-        kwargs.pop('drop_last', None)
+        for name in ('shuffle', 'drop_last', 'sampler', 'batch_sampler'):
+            kwargs.pop(name, None)
     if 'batch_sampler' in kwargs:
         return kwargs
     kwargs.setdefault('batch_size', batch_size)
@@ -95,25 +98,44 @@ def length_of(dataset: Any) -> int:
         ) from exc
 
 
-def batch_view(dataset: Any, convert: Callable[[Dataset], Dataset]) -> Any:
-    """Apply ``convert`` to the skorch dataset in ``dataset``, also to the one under subsets.
+def batch_view(dataset: Any, net: Any) -> Any:
+    """Return a dataset as batches are drawn from it: X as the module takes it, y as codes.
 
     Parameters
     ----------
     dataset : Dataset
         It stays as it is: callbacks see the data as the user gave it.
-    convert : callable
-        Takes a skorch dataset and returns it, or a changed copy.
+    net : NeuralNet
 
     """
     if isinstance(dataset, Subset):
-        inner = batch_view(dataset.dataset, convert)
+        inner = batch_view(dataset.dataset, net)
         if inner is dataset.dataset:
             return dataset
         view = copy.copy(dataset)
         view.dataset = inner
         return view
-    return convert(dataset) if isinstance(dataset, Dataset) else dataset
+    if isinstance(dataset, Dataset):
+        X = batchable(as_module_takes(dataset.X, net.module_))
+        y = None if dataset.y is None else batchable(net._encode_targets(dataset.y))
+        return dataset if X is dataset.X and y is dataset.y else with_data(dataset, X, y)
+    # targets do not count in predictions, and may be anything
+    encode = net._target_encoder(strict=not _PREDICTING.get())
+    if encode is None:
+        return dataset
+    view_cls = EncodedStream if isinstance(dataset, IterableDataset) else EncodedDataset
+    return view_cls(dataset, encode)
+
+
+def check_items(dataset: Any) -> None:
+    """Raise if torch itself cannot make batches of the data of a skorch dataset."""
+    while isinstance(dataset, Subset):
+        dataset = dataset.dataset
+    cls = type(dataset)
+    stock = isinstance(dataset, Dataset) and cls.__getitem__ is Dataset.__getitem__
+    if stock and cls.transform is Dataset.transform:
+        check_collatable(dataset.X)
+        check_collatable(dataset.y)
 
 
 def make_iterator(
@@ -124,9 +146,12 @@ def make_iterator(
     Raises
     ------
     TypeError
-        If there are such parameters and the iterator has no ``collate_fn`` to bring them along.
+        If there are such parameters and the iterator has no ``collate_fn`` to bring them along,
+        or if torch cannot make batches of data of this type.
 
     """
+    if iterator_cls is DataLoader and 'collate_fn' not in kwargs:
+        check_items(view)
     params = row_params(dataset)
     if not params:
         return iterator_cls(view, **kwargs)
@@ -152,11 +177,22 @@ def with_data(dataset: Dataset, X: Any, y: Any) -> Dataset:
 
 def iterate(iterator: Any) -> Iterator[Any]:
     """Start a pass that predicts; a dataset without rows gives one batch without rows."""
-    dataset = getattr(iterator, 'dataset', None)
-    if isinstance(dataset, Dataset) and len(dataset) == 0:
-        return iter([dataset[0:0]])
+    batch = batch_of_no_rows(getattr(iterator, 'dataset', None))
+    if batch is not None:
+        return iter([batch])
     if getattr(iterator, 'num_workers', 1):
         return iter(iterator)
     # a DataLoader draws a seed for its workers even where it has none
     with torch_state_unchanged():
         return iter(iterator)
+
+
+def batch_of_no_rows(dataset: Any) -> Any:
+    """Return a batch of a dataset that has no rows; None if it has some, or cannot give one."""
+    if isinstance(dataset, EncodedDataset):
+        dataset = dataset.dataset
+    if not isinstance(dataset, (Dataset, Subset, TensorDataset)) or len(dataset):
+        return None
+    while isinstance(dataset, Subset):
+        dataset = dataset.dataset
+    return dataset[0:0] if isinstance(dataset, (Dataset, TensorDataset)) else None

@@ -21,6 +21,7 @@ from torch.nn.parameter import is_lazy
 
 from skorch._naming import uniquely_named, with_name
 from skorch._params import reinit_message
+from skorch._structures import uncompiled
 from skorch.callbacks import PrintLog
 from skorch.exceptions import SkorchAttributeError
 from skorch.setter import optimizer_setter
@@ -276,7 +277,8 @@ class ComponentsMixin(BaseEstimator):
         for name in (*self._modules, *self._criteria):
             given = getattr(self, name, None)
             known = self._initial_states_.get(name)
-            if given is not getattr(self, f'{name}_') or not isinstance(given, nn.Module):
+            in_use = uncompiled(getattr(self, f'{name}_'))
+            if given is not in_use or not isinstance(given, nn.Module):
                 continue
             if known is None or known.instance is not given:
                 state = InitialState(given, initial_state_of(given))

@@ -6,9 +6,10 @@ Rules that can be stated without a net are plain functions; the mixin applies th
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
@@ -200,6 +201,28 @@ class OwnDefault:
         return vars(net).setdefault(self.name, self.factory())
 
 
+@contextlib.contextmanager
+def as_before_on_error(net: Any) -> Iterator[None]:
+    """Give a net its attributes and optimizer settings back if an error leaves this context.
+
+    A new module with the optimizer of the old one would seem to train and learn nothing.
+
+    """
+    attributes = dict(vars(net))
+    optimizers = [attributes.get(f'{name}_') for name in net._optimizers]
+    groups = [group for opt in optimizers if opt is not None for group in opt.param_groups]
+    settings = [dict(group) for group in groups]
+    try:
+        yield
+    except BaseException:
+        net.__dict__.clear()
+        net.__dict__.update(attributes)
+        for group, before in zip(groups, settings, strict=True):
+            group.clear()
+            group.update(before)
+        raise
+
+
 class ParamsMixin(BaseEstimator):
     """Parameters of a net: its arguments, ``<component>__<param>`` and virtual parameters."""
 
@@ -376,21 +399,15 @@ class ParamsMixin(BaseEstimator):
 
         Notes
         -----
-        After an error, of a module that refuses its arguments for instance, parameters and
-        components are as before.
+        After an error, of a module that refuses its arguments for instance, parameters, components
+        and the settings of optimizers are as before.
 
         """
         self._check_deprecated_params(**kwargs)
         changes = sort_changes(kwargs, self._is_virtual_param)
         self._check_param_names([*changes.plain, *changes.virtual])
-        before = dict(vars(self))
-        try:
+        with as_before_on_error(self):
             self._apply_changes(changes)
-        except BaseException:
-            # a new module with the optimizer of the old one would seem to train and learn nothing
-            self.__dict__.clear()
-            self.__dict__.update(before)
-            raise
         return self
 
     def _apply_changes(self, changes: ParamChanges) -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.utils.rnn import PackedSequence
+
+from skorch._convert import cast_floating
 
 # Name that torch.compile gives to a module inside the one that it makes.
 COMPILED = '_orig_mod'
@@ -65,11 +69,31 @@ def concatenate(outputs: list[Any]) -> Any:
     return torch.cat(outputs)
 
 
-def floating_dtype(module: Any) -> torch.dtype | None:
-    """Return the dtype of the first floating point parameter of a module, or None."""
+def as_floating(x: Any, module: Any) -> Any:
+    """Cast floating point inputs to the dtype of a module's parameters.
+
+    Inputs that have the dtype of the first parameter are let through; where they differ, the
+    dtype of most parameters decides, as a module may keep a few in another one.
+
+    """
     if not isinstance(module, nn.Module):
-        return None
-    return next((p.dtype for p in module.parameters() if p.is_floating_point()), None)
+        return x
+    dtypes = (p.dtype for p in module.parameters() if p.is_floating_point())
+    first = next(dtypes, None)
+    if first is None or floating_dtypes(x) <= {first}:
+        return x
+    return cast_floating(x, Counter([first, *dtypes]).most_common(1)[0][0])
+
+
+def floating_dtypes(x: Any) -> set[torch.dtype]:
+    """Return the floating point dtypes of all tensors in a nested structure."""
+    if isinstance(x, torch.Tensor):
+        return {x.dtype} if x.is_floating_point() else set()
+    if isinstance(x, PackedSequence):
+        return floating_dtypes(x.data)
+    if isinstance(x, Mapping):
+        x = list(x.values())
+    return set().union(*map(floating_dtypes, x)) if isinstance(x, (list, tuple)) else set()
 
 
 def merge_inputs(inputs: Mapping[str, Any], fit_params: Mapping[str, Any]) -> dict[str, Any]:
@@ -100,3 +124,15 @@ def with_weight(fit_params: Mapping[str, Any], sample_weight: Any) -> dict[str, 
     if sample_weight is None:
         return dict(fit_params)
     return {**fit_params, 'sample_weight': sample_weight}
+
+
+def one_column(output: torch.Tensor) -> torch.Tensor:
+    """Return the output of a module for a binary target with shape (n,)."""
+    if output.ndim == 1:
+        return output
+    if output.ndim == 2 and output.shape[1] == 1:
+        return output.squeeze(1)
+    raise ValueError(
+        f'Expected module output to have shape (n,) or (n, 1), got {tuple(output.shape)} instead. '
+        f'Give the last layer one output, or use NeuralNetClassifier.'
+    )

@@ -24,15 +24,14 @@ from skorch._batching import (
     iterator_params,
     make_dataset,
     make_iterator,
-    with_data,
 )
 from skorch._component_files import files_by_attribute
 from skorch._components import ComponentsMixin, is_loss_function
-from skorch._convert import cast_floating, rows_to_array
+from skorch._convert import rows_to_array
 from skorch._endings import end_by_interrupt, notify_error, warn_of_loss
-from skorch._features import as_module_takes, check_features
+from skorch._features import check_features
 from skorch._losses import loss_of_batch
-from skorch._params import OwnDefault, ParamsMixin
+from skorch._params import OwnDefault, ParamsMixin, as_before_on_error
 from skorch._pickling import OpensAnywhere
 from skorch._randomness import observers_apart, observing
 from skorch._repr import describe
@@ -45,10 +44,10 @@ from skorch._rowparams import (
     weighted_by,
 )
 from skorch._structures import (
+    as_floating,
     concatenate,
     detached,
     first_of,
-    floating_dtype,
     with_arguments,
     with_weight,
 )
@@ -242,14 +241,15 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
 
         """
         self.check_training_readiness()
-        self._initialize_virtual_params()
-        self._initialize_callbacks()
-        self._initialize_module()
-        self._initialize_criterion()
-        self._initialize_optimizer()
-        self._initialize_history()
-        self._validate_params()
-        self.initialized_ = True
+        with as_before_on_error(self):
+            self._initialize_virtual_params()
+            self._initialize_callbacks()
+            self._initialize_module()
+            self._initialize_criterion()
+            self._initialize_optimizer()
+            self._initialize_history()
+            self._validate_params()
+            self.initialized_ = True
         return self
 
     def check_training_readiness(self) -> None:
@@ -612,19 +612,16 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
         """
         name = 'iterator_train' if training else 'iterator_valid'
         kwargs = iterator_params(self.get_params_for(name), self.batch_size, dataset, training)
-        view = batch_view(dataset, self._dataset_for_batches)
+        view = batch_view(dataset, self)
         return make_iterator(getattr(self, name), dataset, view, kwargs)
-
-    def _dataset_for_batches(self, dataset: Dataset) -> Dataset:
-        """Return the dataset as batches are drawn from it: X as the module takes it, y as codes."""
-        X, y = as_module_takes(dataset.X, vars(self).get('module_')), dataset.y
-        if y is not None:
-            y = self._encode_targets(y)
-        return dataset if X is dataset.X and y is dataset.y else with_data(dataset, X, y)
 
     def _encode_targets(self, y: Any) -> Any:
         """Return targets as the criterion takes them; classifiers turn labels into codes."""
         return y
+
+    def _target_encoder(self, strict: bool) -> Any:
+        """Return what encodes single targets of datasets of the user's own, or None."""
+        return None
 
     def _decode_labels(self, y: np.ndarray) -> np.ndarray:
         """Return what the user calls the targets of a batch; the inverse of encoding."""
@@ -753,7 +750,7 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
             What the module returns.
 
         """
-        x = cast_floating(to_tensor(x, device=self.device), floating_dtype(self.module_))
+        x = as_floating(to_tensor(x, device=self.device), self.module_)
         if fit_params:
             forward = accepted_by(self.module_)
             fit_params = drop_split_params(fit_params, forward, self._accepted_by_split())

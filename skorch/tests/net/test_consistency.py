@@ -1,0 +1,114 @@
+"""Whatever happens in between, the parts of a net belong together."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from skorch import NeuralNetClassifier
+from skorch.dataset import Dataset
+
+
+def linear() -> nn.Module:
+    return nn.Linear(20, 2)
+
+
+def make(module=linear, **kwargs):
+    kwargs = {'criterion': nn.CrossEntropyLoss, 'max_epochs': 2, 'verbose': 0, **kwargs}
+    return NeuralNetClassifier(module, **kwargs)
+
+
+class Moody(nn.CrossEntropyLoss):
+    """A criterion that is interrupted while it is made, from the second time on."""
+
+    made = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        type(self).made += 1
+        if type(self).made > 1:
+            raise KeyboardInterrupt
+
+
+def test_set_params_with_an_unknown_setting_changes_no_optimizer(classifier_data):
+    net = make(lr=0.1).fit(*classifier_data)
+    with pytest.raises((AttributeError, ValueError), match='bogus'):
+        net.set_params(lr=0.5, optimizer__bogus=1)
+    assert net.lr == 0.1
+    assert net.optimizer_.param_groups[0]['lr'] == 0.1
+
+
+def test_interrupted_initialization_leaves_a_net_that_trains_on(classifier_data):
+    Moody.made = 0
+    net = make(criterion=Moody).fit(*classifier_data)
+    before = net.history[-1, 'train_loss']
+    with pytest.raises(KeyboardInterrupt):
+        net.fit(*classifier_data)
+    net.partial_fit(*classifier_data)
+    assert net.history[-1, 'train_loss'] < before
+    optimized = {id(p) for group in net.optimizer_.param_groups for p in group['params']}
+    assert optimized == {id(p) for p in net.module_.parameters()}
+
+
+@pytest.mark.parametrize('compiled', [{}, {'compile': True, 'compile__backend': 'eager'}])
+def test_second_fit_of_a_module_instance_starts_from_its_first_weights(classifier_data, compiled):
+    net = make(linear(), lr=0.1, **compiled)
+    first = net.fit(*classifier_data).history[:, 'train_loss']
+    second = net.fit(*classifier_data).history[:, 'train_loss']
+    assert second == pytest.approx(first, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    'settings',
+    [
+        {'iterator_valid__sampler': list(range(99, -1, -1))},
+        {'iterator_valid__batch_sampler': [[3, 1], [2]]},
+        {'iterator_valid__shuffle': True, 'iterator_valid__drop_last': True},
+    ],
+    ids=['sampler', 'batch_sampler', 'shuffle and drop_last'],
+)
+def test_predictions_come_for_every_row_in_order(classifier_data, settings):
+    X, y = classifier_data
+    net = make(train_split=None, batch_size=64).fit(X, y)
+    expected = net.predict_proba(X)
+    net.set_params(**settings)
+    np.testing.assert_allclose(net.predict_proba(X), expected, atol=1e-6)
+
+
+class OwnStorage(Dataset):
+    """A subclass that keeps its rows in another way and does not call the base's ``__init__``."""
+
+    def __init__(self, X, y) -> None:
+        self.rows = list(zip(X, y, strict=True))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, i):
+        return self.rows[i]
+
+
+def test_dataset_subclass_with_a_storage_of_its_own(classifier_data):
+    X, y = classifier_data
+    net = make(train_split=None).fit(OwnStorage(X, y), None)
+    assert net.predict(OwnStorage(X, y)).shape == (200,)
+
+
+@pytest.mark.parametrize('dtype', ['float32', 'float16'])
+def test_module_with_one_parameter_of_another_dtype(classifier_data, dtype):
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones((), dtype=torch.float64))
+            self.layers = nn.Sequential(OrderedDict(dense=nn.Linear(20, 2)))
+
+        def forward(self, X):
+            return self.layers(X) * self.scale.to(X.dtype)
+
+    X, y = classifier_data
+    X = X.astype(dtype)
+    assert make(Scaled).fit(X, y).predict(X).shape == (200,)
