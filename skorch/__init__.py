@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from skorch import callbacks
-from skorch._persistence import load_options
+from skorch._load_options import load_options
 from skorch._version import __version__ as __version__
 from skorch.classifier import NeuralNetBinaryClassifier, NeuralNetClassifier
 from skorch.history import History

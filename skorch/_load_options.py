@@ -358,3 +358,6 @@ def load_options(**options: Any) -> Iterator[None]:
         yield
     finally:
         _CALLER.reset(token)
+
+
+load_options.__module__ = 'skorch'

@@ -19,16 +19,11 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from skorch._files import staged
-from skorch._load_options import (
-    LoadPlan,
-    caller_options,
-    load_options,
-    torch_load_options,
-)
+from skorch._load_options import LoadPlan, caller_options, torch_load_options
 from skorch._old_pickles import is_old, state_of_today
-from skorch._pickling import OpensAnywhere, copy_net, deepcopy_net, reduce_net
 from skorch._state_checks import (
     has_own_load_code,
     module_misfit,
@@ -36,27 +31,19 @@ from skorch._state_checks import (
     renamed,
     with_defaults,
 )
-from skorch._state_files import StateFile, read_state, write_state
+from skorch._state_files import (
+    HISTORY,
+    ComponentFile,
+    StateFile,
+    attribute_of,
+    component_files,
+    read_state,
+    write_state,
+)
 from skorch._structures import uncompiled
 from skorch.callbacks._file_names import saved_files
 from skorch.exceptions import DeviceWarning
 from skorch.history import History
-
-__all__ = [
-    'OpensAnywhere',
-    'checkpoint_files',
-    'copy_net',
-    'deepcopy_net',
-    'get_state',
-    'load_options',
-    'load_params',
-    'reduce_net',
-    'save_params',
-    'set_state',
-    'torch_load_options',
-]
-
-HISTORY = 'history_'
 
 
 def get_state(net: Any) -> dict[str, Any]:
@@ -78,35 +65,37 @@ def set_state(net: Any, state: Mapping[str, Any]) -> None:
     vars(net).update(state_of_today(net, state) if is_old(state) else state)
 
 
-def _without_underscore(attribute: str) -> str:
-    return attribute.removesuffix('_')
-
-
-def save_params(net: Any, files: Mapping[str, Any], use_safetensors: bool = False) -> None:
+def save_params(net: Any, given: Mapping[str, Any], use_safetensors: bool = False) -> None:
     """Save components of a net; files at paths are all replaced, or none is.
 
     Parameters
     ----------
     net : NeuralNet
-    files : dict of str to (str, path-like or file object)
-        For attributes such as ``'module_'`` or ``'history_'`` where to save them.
+    given : dict of str to (str, path-like, file object or None)
+        Arguments of ``save_params``, such as ``f_params``.
     use_safetensors : bool
 
+    Raises
+    ------
+    NotInitializedError, AttributeError, TypeError
+        As :func:`component_files` does.
+
     """
+    files = component_files(net, given, 'save')
     with staged():
-        for attribute, f in files.items():
-            if attribute == HISTORY:
-                net.history.to_file(f)
+        for file in files:
+            if file.attribute == HISTORY:
+                net.history.to_file(file.f)
             else:
-                write_state(_component(net, attribute).state_dict(), f, use_safetensors)
+                write_state(_component(net, file).state_dict(), file.f, use_safetensors)
 
 
-def _component(net: Any, attribute: str) -> Any:
-    component = uncompiled(getattr(net, attribute))
+def _component(net: Any, file: ComponentFile) -> Any:
+    component = uncompiled(getattr(net, file.attribute))
     if not hasattr(component, 'state_dict') or not hasattr(component, 'load_state_dict'):
         raise AttributeError(
-            f'net.{attribute} is of type {type(component).__name__}, which has no state to save '
-            f'or load. Leave out f_{_without_underscore(attribute)}.'
+            f'net.{file.attribute} is of type {type(component).__name__}, which has no state to '
+            f'save or load. Leave out {file.argument}.'
         )
     return component
 
@@ -120,7 +109,7 @@ class _Change:
     may_fail: bool = False
 
 
-def load_params(net: Any, files: Mapping[str, Any], use_safetensors: bool = False) -> None:
+def load_params(net: Any, given: Mapping[str, Any], use_safetensors: bool = False) -> None:
     """Load components of a net; all of them, or on an error none.
 
     Every file is read and compared with its component before the first one is changed.
@@ -128,33 +117,38 @@ def load_params(net: Any, files: Mapping[str, Any], use_safetensors: bool = Fals
     Parameters
     ----------
     net : NeuralNet
-    files : dict of str to (str, path-like or file object)
-        For attributes such as ``'module_'`` or ``'history_'`` where to read them.
+    given : dict of str to (str, path-like, file object or None)
+        Arguments of ``load_params``, such as ``f_params``.
     use_safetensors : bool
 
     Raises
     ------
+    NotInitializedError, AttributeError, TypeError
+        As :func:`component_files` does.
     RuntimeError
         If a state does not fit its component.
     Exception
         What reading a file raises, with a text that says what is wrong with it.
 
     """
+    files = component_files(net, given, 'load')
+    if not files:
+        print('Nothing to load')
     plans: list[LoadPlan] = []
     changes: list[_Change] = []
-    for attribute, f in files.items():
-        if attribute == HISTORY:
-            changes.append(_change_of_history(net, f))
+    for each in files:
+        if each.attribute == HISTORY:
+            changes.append(_change_of_history(net, each.f))
             continue
-        component = _component(net, attribute)
-        file = StateFile(f)
+        component = _component(net, each)
+        file = StateFile(each.f)
         plans.append(
             torch_load_options(
                 net.torch_load_kwargs, net.device, file.source, caller=caller_options()
             )
         )
         state = read_state(file, plans[-1], use_safetensors)
-        changes.append(_change_of_component(component, state, file, attribute))
+        changes.append(_change_of_component(component, state, file, each.attribute))
     _make_all(changes)
     _settle_device(net, plans)
 
@@ -250,7 +244,7 @@ def _undo_module(module: nn.Module) -> Callable[[], None]:
         for each in module.modules()
     ]
     tensors = [t for _, p, b, _ in holders for t in (*p.values(), *b.values()) if t is not None]
-    saved = [(tensor, tensor.detach().clone()) for tensor in tensors if not _is_lazy(tensor)]
+    saved = [(tensor, tensor.detach().clone()) for tensor in tensors if not is_lazy(tensor)]
 
     def undo() -> None:
         for each, parameters, buffers, extra in holders:
@@ -265,10 +259,6 @@ def _undo_module(module: nn.Module) -> Callable[[], None]:
                 tensor.copy_(content)
 
     return undo
-
-
-def _is_lazy(tensor: Any) -> bool:
-    return torch.nn.parameter.is_lazy(tensor)
 
 
 def _extra_state(module: nn.Module) -> Any:
@@ -304,4 +294,7 @@ def checkpoint_files(net: Any, checkpoint: Any, given: Mapping[str, Any]) -> dic
     if not net.initialized_:
         net.initialize()
     saved = saved_files(checkpoint, net, given.get('f_history'))
-    return {**saved, **{key: f for key, f in given.items() if f is not None}}
+    chosen = {key: f for key, f in given.items() if f is not None}
+    replaced = {attribute_of(key) for key in chosen}
+    kept = {key: f for key, f in saved.items() if attribute_of(key) not in replaced}
+    return {**kept, **chosen}

@@ -1,4 +1,4 @@
-"""Read and write one state dict, and say what is wrong with a file."""
+"""Which file is for which component; read and write one state dict, say what is wrong with it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import copy
 import os
 import pickle
 import re
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,11 +15,102 @@ import torch
 from skorch._files import open_atomic
 from skorch._load_options import LoadPlan, Source, call_torch_load
 from skorch._optional import require
+from skorch.exceptions import NotInitializedError
 
 # What torch says about files that are not whole.
 _TORN = re.compile('PytorchStreamReader|unexpected EOF|corrupted|out of bounds|invalid', re.I)
 
 _SAFETENSORS = 'use_safetensors=True'
+
+HISTORY = 'history_'
+
+
+def attribute_of(argument: str) -> str:
+    """Return the attribute of a net whose state an ``f_`` argument is for."""
+    return 'module_' if argument == 'f_params' else f'{argument.removeprefix("f_")}_'
+
+
+class ComponentFile(NamedTuple):
+    """What is to be saved or loaded where, and how the user called it."""
+
+    argument: str
+    attribute: str
+    f: Any
+
+
+def refuse_duplicates(owner: str, files: Mapping[str, Any]) -> None:
+    """Raise if two files are for the same attribute.
+
+    Parameters
+    ----------
+    owner : str
+        Who got the files, for the text of the error.
+    files : dict of str to (path, file object or None)
+        By ``f_`` argument.
+
+    Raises
+    ------
+    TypeError
+        If there are two.
+
+    """
+    arguments: dict[str, str] = {}
+    for argument, f in files.items():
+        first = argument if f is None else arguments.setdefault(attribute_of(argument), argument)
+        if first != argument:
+            raise TypeError(
+                f'{owner} got both {first} and {argument}, which are files of the same '
+                f'{attribute_of(argument)}. Pass one of them, and None for the other if it has a '
+                f'default.'
+            )
+
+
+def component_files(net: Any, given: Mapping[str, Any], action: str) -> list[ComponentFile]:
+    """Find the components of a net that files are for, leaving out the files that are None.
+
+    Parameters
+    ----------
+    net : NeuralNet
+    given : dict of str to (path, file object or None)
+        By argument of ``save_params`` and ``load_params``.
+    action : str
+        ``'save'`` or ``'load'``, for the text of an error.
+
+    Returns
+    -------
+    list of ComponentFile
+
+    Raises
+    ------
+    NotInitializedError
+        If a component is asked for and the net has none yet.
+    AttributeError
+        If the net has no such component.
+    TypeError
+        If two files are for the same component.
+
+    """
+    refuse_duplicates(f'{action}_params', given)
+    files = [ComponentFile(key, attribute_of(key), f) for key, f in given.items() if f is not None]
+    for argument, attribute, _ in files:
+        if attribute != HISTORY:
+            _check_component(net, argument, attribute, action)
+    return files
+
+
+def _check_component(net: Any, argument: str, attribute: str, action: str) -> None:
+    if not net.initialized_:
+        raise NotInitializedError(
+            f'Cannot {action} the state of a net that is not initialized. Call initialize or fit '
+            f'first.'
+        )
+    if not argument.startswith('f_') or not hasattr(net, attribute):
+        components = [*net._modules, *net._criteria, *net._optimizers]
+        raise AttributeError(
+            f'Cannot {action} {argument!r}: the net has no component {attribute!r}. Its '
+            f'components are: {", ".join(f"{name}_" for name in components)}, each with an '
+            f'argument f_<name>.'
+        )
 
 
 class StateFile:

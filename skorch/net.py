@@ -25,7 +25,6 @@ from skorch._batching import (
     make_dataset,
     make_iterator,
 )
-from skorch._component_files import files_by_attribute
 from skorch._components import ComponentsMixin, is_loss_function
 from skorch._convert import rows_to_array
 from skorch._endings import end_by_interrupt, notify_error, warn_of_loss
@@ -927,6 +926,8 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
         ------
         NotInitializedError, AttributeError
             If the net has no components yet, or not this one.
+        TypeError
+            If two files are for the same component, as ``f_params`` and ``f_module`` are.
 
         """
         given = {
@@ -936,8 +937,7 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
             'f_history': f_history,
             **kwargs,
         }
-        files = files_by_attribute(self, given, 'save')
-        _persistence.save_params(self, files, use_safetensors=use_safetensors)
+        _persistence.save_params(self, given, use_safetensors=use_safetensors)
 
     def load_params(
         self,
@@ -967,6 +967,8 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
         ------
         NotInitializedError, AttributeError
             If the net has no components yet, or not this one.
+        TypeError
+            If two files are for the same component, as ``f_params`` and ``f_module`` are.
 
         """
         given = {
@@ -978,11 +980,7 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
         }
         if checkpoint is not None:
             given = _persistence.checkpoint_files(self, checkpoint, given)
-        files = files_by_attribute(self, given, 'load')
-        if not files:
-            print('Nothing to load')
-            return
-        _persistence.load_params(self, files, use_safetensors=use_safetensors)
+        _persistence.load_params(self, given, use_safetensors=use_safetensors)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the attributes of the net as a new dict; pickling packs their tensors."""

@@ -217,6 +217,26 @@ class TestSaveAndLoad:
         with pytest.raises(AttributeError, match='f_optimizer'):
             net.save_params(f_optimizer=tmp_path / 'optimizer.pt')
 
+    def test_component_without_state_is_named_as_the_user_did(self, tmp_path: Path) -> None:
+        net = make_net().initialize()
+        net.module_ = len
+        for key in ('f_params', 'f_module'):
+            with pytest.raises(AttributeError, match=f'no state to save or load. Leave out {key}'):
+                net.save_params(**{key: tmp_path / 'params.pt'})
+
+    @pytest.mark.parametrize('method', ['save_params', 'load_params'])
+    def test_two_files_of_one_component(self, method: str, files: Any, tmp_path: Path) -> None:
+        other = tmp_path / 'other.pt'
+        other.write_bytes(files['f_params'].read_bytes())
+        before = files['f_params'].read_bytes()
+        net = make_net().initialize()
+        with pytest.raises(TypeError, match=r'both f_params and f_module, .* same .*module_'):
+            getattr(net, method)(f_params=files['f_params'], f_module=other)
+        assert files['f_params'].read_bytes() == other.read_bytes() == before
+
+    def test_none_is_no_second_file(self, files: Any, tmp_path: Path) -> None:
+        make_net().initialize().load_params(f_module=files['f_params'], f_params=None)
+
     def test_random_state_is_untouched(self, files: Any) -> None:
         other = fitted()
         before = torch.get_rng_state()
@@ -517,9 +537,20 @@ class TestCheckpointFiles:
         assert torch.equal(other.module_.sequential[0].weight, net.module_.sequential[0].weight)
         assert other.optimizer_.param_groups[0]['lr'] == 0.5
 
+    def test_given_file_of_the_same_component(self, net: Any, files: Any, tmp_path: Path) -> None:
+        checkpoint = Checkpoint(dirname=tmp_path / 'none')
+        keys = {'f_params': 'f_module', 'f_optimizer': None, 'f_criterion': None}
+        given = {keys[key] or key: files[key] for key in keys}
+        loaded = make_net().initialize()
+        loaded.load_params(**given, f_history=files['f_history'], checkpoint=checkpoint)
+        assert_same(snapshot(net), snapshot(loaded))
+
 
 class TestTorchLoadOptions:
     """The rule itself; what it means for nets is in test_load_contract."""
+
+    def test_context_is_part_of_the_package(self) -> None:
+        assert (load_options.__module__, load_options.__qualname__) == ('skorch', 'load_options')
 
     def test_has_one_home(self) -> None:
         assert _persistence.torch_load_options is torch_load_options
