@@ -116,7 +116,7 @@ def batch_view(dataset: Any, net: Any) -> Any:
         view.dataset = inner
         return view
     if isinstance(dataset, Dataset):
-        X = batchable(as_module_takes(dataset.X, net.module_))
+        X = batchable(as_module_takes(dataset.X, vars(net).get('module_')))
         y = None if dataset.y is None else batchable(net._encode_targets(dataset.y))
         return dataset if X is dataset.X and y is dataset.y else with_data(dataset, X, y)
     # targets do not count in predictions, and may be anything
