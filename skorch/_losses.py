@@ -45,6 +45,13 @@ ELEMENTWISE_LOSSES = (
     F.poisson_nll_loss,
     F.soft_margin_loss,
 )
+# the targets of these are -1 and 1
+SIGN_LOSSES = (
+    nn.SoftMarginLoss,
+    nn.HingeEmbeddingLoss,
+    F.soft_margin_loss,
+    F.hinge_embedding_loss,
+)
 # functions in which (n, 1) and (n,) are broadcast although what they return is not (n, n)
 PAIRING_FUNCTIONS = (
     *(loss for loss in ELEMENTWISE_LOSSES if not isinstance(loss, type)),
@@ -78,6 +85,14 @@ def has_own_forward(criterion: Any) -> bool:
     if not isinstance(criterion, nn.Module):
         return False
     return not type(criterion).forward.__module__.startswith('torch.')
+
+
+def has_own_code(criterion: Any) -> bool:
+    """Tell whether a criterion, module or function, is code of the user's own."""
+    function = unwrapped(criterion)
+    if isinstance(function, nn.Module):
+        return has_own_forward(criterion)
+    return not str(getattr(function, '__module__', '')).startswith('torch')
 
 
 def setting_of(criterion: Any, name: str, default: Any = None) -> Any:
@@ -233,6 +248,63 @@ def loss_of_batch(criterion: Any, y_pred: Any, y_true: Any, sample_weight: Any =
     if sample_weight is None:
         return call_criterion(criterion, y_pred, y_true)
     return weighted_loss(criterion, y_pred, y_true, sample_weight)
+
+
+# ------------------------------------------------------------------------------ kinds of criteria
+
+
+def are_log_probabilities(y_pred: torch.Tensor, eps: float) -> bool:
+    """Tell logarithms of probabilities from probabilities.
+
+    Raises
+    ------
+    ValueError
+        If the values are neither.
+
+    """
+    if y_pred.numel() == 0 or not bool((y_pred < -eps).any()):
+        return False
+    if bool((y_pred > eps).any()):
+        raise ValueError(
+            f'NLLLoss takes probabilities of the classes, or their logarithms, from the module, '
+            f'but it returned values from {y_pred.min().item():.3g} to {y_pred.max().item():.3g}. '
+            f'Let it return softmax or log_softmax of them, or use criterion='
+            f'torch.nn.CrossEntropyLoss.'
+        )
+    return True
+
+
+def is_multilabel_loss(criterion: Any) -> bool:
+    """Tell criteria for which each output is a decision of its own."""
+    return is_loss(
+        criterion,
+        (
+            nn.BCELoss,
+            nn.BCEWithLogitsLoss,
+            nn.MultiLabelSoftMarginLoss,
+            F.binary_cross_entropy,
+            F.binary_cross_entropy_with_logits,
+        ),
+    )
+
+
+def ignored_label(criterion: Any) -> Any:
+    """Return the target that a criterion leaves out, or None if it knows no such target."""
+    default = -100 if is_loss(criterion, CLASS_INDEX_LOSSES) else None
+    ignored = setting_of(criterion, 'ignore_index', default)
+    return ignored if isinstance(ignored, int) else None
+
+
+def out_of_bounds_message(error: IndexError, y_pred: Any, classes: Any) -> str:
+    """Add to an error of torch about a target what the module and the labels are."""
+    if not (isinstance(y_pred, torch.Tensor) and y_pred.ndim > 1 and 'Target' in str(error)):
+        return str(error)
+    known = '' if classes is None else f' y has the labels {classes.tolist()!r}.'
+    return (
+        f'{error} The module gives {y_pred.shape[1]} outputs, so that targets are from 0 to '
+        f'{y_pred.shape[1] - 1}.{known} Give the module one output per label, and pass y to fit '
+        f'with a dataset whose labels are not 0, 1, 2, ...'
+    )
 
 
 # --------------------------------------------------------------------------------- sample weights

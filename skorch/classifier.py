@@ -9,25 +9,30 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from sklearn.base import ClassifierMixin
-from sklearn.utils.class_weight import compute_class_weight
 from torch import nn
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import DataLoader
 
+from skorch._label_learning import LabelsMixin
 from skorch._labels import (
-    are_column_indices,
-    are_consecutive,
-    decode,
+    are_ragged,
+    are_signs,
+    class_weight_by_code,
     distinct_labels,
-    encode,
     is_discrete,
     label_array,
-    unknown_labels,
-    unknown_labels_message,
+    targets_of,
+    without_column,
 )
-from skorch._losses import is_loss
-from skorch._randomness import get_random_state, set_random_state
+from skorch._losses import (
+    SIGN_LOSSES,
+    are_log_probabilities,
+    ignored_label,
+    is_loss,
+    is_multilabel_loss,
+    out_of_bounds_message,
+)
 from skorch._rowparams import current_weight, weighted_by
-from skorch._structures import first_of
+from skorch._structures import one_column
 from skorch.callbacks import EpochScoring, EpochTimer, PassthroughScoring, PrintLog
 from skorch.dataset import ValidSplit
 from skorch.net import NeuralNet
@@ -42,13 +47,22 @@ from skorch.utils import (  # noqa: F401  programs import to_numpy from here
 __all__ = ['NeuralNetBinaryClassifier', 'NeuralNetClassifier']
 
 
-class _Classifier(ClassifierMixin, NeuralNet):
+_LEARNT_FROM_DATA = (
+    'classes_inferred_',
+    'class_weight_',
+    'encodes_labels_',
+    'ignored_label_',
+    'multilabel_',
+    '_classes_complete_',
+    '_learns_labels_from_batches_',
+    '_log_probabilities_',
+)
+
+
+class _Classifier(ClassifierMixin, LabelsMixin, NeuralNet):
     """What classifiers share: labels outside of batches, codes inside."""
 
-    encodes_labels_ = False
-    classes: Any = None
     class_weight: Any = None
-    _classes_complete_ = False
 
     @property
     def _default_callbacks(self) -> list[tuple[str, Any]]:
@@ -76,8 +90,7 @@ class _Classifier(ClassifierMixin, NeuralNet):
 
     def _forget_data(self) -> None:
         super()._forget_data()
-        learnt = ('classes_inferred_', 'encodes_labels_', '_classes_complete_', 'class_weight_')
-        for name in (*learnt, 'multilabel_', '_log_probabilities_', '_learns_labels_from_batches_'):
+        for name in _LEARNT_FROM_DATA:
             self.__dict__.pop(name, None)
 
     def fit(self, X: Any, y: Any, *, sample_weight: Any = None, **fit_params: Any) -> _Classifier:
@@ -126,8 +139,7 @@ class _Classifier(ClassifierMixin, NeuralNet):
 
         """
         if classes is not None:
-            self.classes_inferred_ = distinct_labels(label_array(classes))
-            self._classes_complete_ = True
+            self._know_all_labels(distinct_labels(label_array(classes)))
         super().partial_fit(X, y, sample_weight=sample_weight, **fit_params)
         return self
 
@@ -147,7 +159,6 @@ class _Classifier(ClassifierMixin, NeuralNet):
             If there is no y though it is needed, or if it has labels that the net cannot know.
 
         """
-        holds_codes = y is None and not is_skorch_dataset(X)
         y = targets_of(X) if y is None else y
         self._learns_labels_from_batches_ = y is None
         if y is None:
@@ -157,101 +168,18 @@ class _Classifier(ClassifierMixin, NeuralNet):
                     f'iterators of your own as iterator_train and iterator_valid.'
                 )
             return
-        y = label_array(y)
-        self.multilabel_ = y.ndim == 2 and y.shape[1] > 1
-        if holds_codes:
-            # the batches come from a dataset of the user's, with targets as they are
-            self.classes_inferred_ = distinct_labels(y)
-        else:
+        y = without_column(label_array(y))
+        self.multilabel_ = y.ndim == 2
+        if not are_ragged(y):
             self._learn_labels(X, y)
         if self.class_weight is not None:
-            self.class_weight_ = self._class_weight_by_code(y)
-
-    def _learn_labels(self, X: Any, y: np.ndarray) -> None:
-        labels = distinct_labels(y)
-        if y.ndim == 1 and self._is_label_type(labels):
-            known = self.__dict__.get('classes_inferred_', labels[:0])
-            if self._classes_complete_ or (self.encodes_labels_ and self.classes is None):
-                unknown = unknown_labels(labels, known)
-                if unknown:
-                    raise ValueError(unknown_labels_message(unknown, known))
-            classes = distinct_labels(np.append(known, labels))
-            self.encodes_labels_ = self._needs_codes(X, labels, classes)
-            labels = classes
-        self.classes_inferred_ = labels
-
-    def _learn_labels_of_batch(self, y: Any) -> None:
-        y = label_array(y)
-        if y.ndim == 1 and is_discrete(y) and not self._classes_complete_:
-            known = vars(self).get('classes_inferred_', y)
-            self.classes_inferred_ = distinct_labels(np.append(known, y))
-
-    def _is_label_type(self, labels: np.ndarray) -> bool:
-        return is_discrete(labels)
-
-    def _needs_codes(self, X: Any, labels: np.ndarray, classes: np.ndarray) -> bool:
-        """Tell whether the labels have to be turned into columns of the module's output."""
-        if self.classes is not None and len(self.classes):
-            given = np.asarray(self.classes)
-            unknown = unknown_labels(labels, given)
-            if not unknown:
-                classes = given
-            elif are_column_indices(labels):
-                return False  # the classes only name the columns
-            else:
-                raise ValueError(
-                    f'`classes` is {given.tolist()!r}, but y has other labels: {unknown[:5]!r}. '
-                    f'Add them to `classes`, or leave it out.'
-                )
-        if are_consecutive(classes):
-            return False
-        if not are_column_indices(classes) or not are_consecutive(np.sort(classes)):
-            n_outputs = self._count_outputs(X) if are_column_indices(classes) else None
-            return n_outputs is None or classes.max() >= n_outputs
-        return True
-
-    def _count_outputs(self, X: Any) -> int | None:
-        """Return the number of columns that the module gives for X, or None if it cannot tell."""
-        state = get_random_state()
-        try:
-            row = Subset(self.get_dataset(X), [0])
-            batch = next(iter(self.get_iterator(row, training=False)))
-            output = first_of(self.evaluation_step(batch))
-        except Exception:
-            return None  # training will meet the same error and report it
-        finally:
-            set_random_state(state)
-        return output.shape[1] if output.ndim > 1 else None
-
-    def _encode_targets(self, y: Any) -> Any:
-        if not self.encodes_labels_:
-            return y
-        labels = label_array(y)
-        return encode(labels, self.classes_) if labels.ndim == 1 else y
-
-    def _decode_labels(self, y: np.ndarray) -> np.ndarray:
-        return decode(y, self.classes_) if self.encodes_labels_ else y
+            codes = label_array(self._encode_targets(y))
+            counted = codes != ignored_label(self.criterion_)
+            self.class_weight_ = class_weight_by_code(
+                self.class_weight, y[counted], codes[counted], len(self.classes_)
+            )
 
     # ------------------------------------------------------------------------------------- loss
-
-    def _class_weight_by_code(self, y: np.ndarray) -> np.ndarray:
-        """Return the weight of each code; weights of labels that do not occur are 1."""
-        if y.ndim != 1:
-            raise ValueError(
-                f'class_weight needs one label per row, but y has shape {y.shape}. Leave '
-                f'class_weight out, or give the criterion weights of its own.'
-            )
-        codes = label_array(self._encode_targets(y)).astype(np.int64)
-        weights = np.ones(max(codes.max() + 1, len(self.classes_)))
-        present = np.unique(codes)
-        if isinstance(self.class_weight, str):
-            weights[present] = compute_class_weight(self.class_weight, classes=present, y=codes)
-            return weights
-        known = {label: code for code, label in zip(codes.tolist(), y.tolist(), strict=True)}
-        for label, weight in dict(self.class_weight).items():
-            if label in known:
-                weights[known[label]] = weight
-        return weights
 
     def get_loss(self, y_pred: Any, y_true: Any, *args: Any, **kwargs: Any) -> Any:
         """Return the loss of a batch.
@@ -270,15 +198,23 @@ class _Classifier(ClassifierMixin, NeuralNet):
         training = kwargs.get('training', len(args) > 1 and args[1])
         if training and vars(self).get('_learns_labels_from_batches_'):
             self._learn_labels_of_batch(y_true)
-        if not training or 'class_weight_' not in vars(self):
-            return super().get_loss(y_pred, y_true, *args, **kwargs)
+        weight = current_weight()
+        if training and 'class_weight_' in vars(self):
+            weight = self._weight_of_rows(y_true, weight)
+        try:
+            with weighted_by(weight):
+                return super().get_loss(y_pred, y_true, *args, **kwargs)
+        except IndexError as exc:
+            classes = vars(self).get('classes_inferred_')
+            raise IndexError(out_of_bounds_message(exc, y_pred, classes)) from exc
+
+    def _weight_of_rows(self, y_true: Any, sample_weight: Any) -> torch.Tensor:
         codes = torch.as_tensor(y_true).to('cpu', torch.int64).reshape(-1)
+        ignored = ignored_label(self.criterion_)
+        if ignored is not None:
+            codes = codes.masked_fill(codes == ignored, 0)
         weight = torch.as_tensor(self.class_weight_)[codes]
-        outer = current_weight()
-        if outer is not None:
-            weight = weight * outer.to('cpu', weight.dtype)
-        with weighted_by(weight):
-            return super().get_loss(y_pred, y_true, *args, **kwargs)
+        return weight if sample_weight is None else weight * sample_weight.to('cpu', weight.dtype)
 
 
 class NeuralNetClassifier(_Classifier):
@@ -343,6 +279,9 @@ class NeuralNetClassifier(_Classifier):
         proba = self.predict_proba(X)
         if vars(self).get('multilabel_') and is_multilabel_loss(self.criterion_):
             return (proba > 0.5).astype(np.int64)
+        if self.encodes_labels_:
+            # a module may have more outputs than there are labels
+            proba = proba[:, : len(self.classes_)]
         return self._decode_labels(proba.argmax(axis=1))
 
 
@@ -376,9 +315,10 @@ class NeuralNetBinaryClassifier(_Classifier):
 
         """
         super().check_data(X, y)
-        if y is not None and get_dim(y) != 1:
+        ndim = 1 if y is None else label_array(y).ndim
+        if ndim != 1:
             raise ValueError(
-                f'The target data should be 1-dimensional, got {get_dim(y)} dimensions. Use '
+                f'The target data should be 1-dimensional, got {ndim} dimensions. Use '
                 f'y.ravel() for a single column, and NeuralNetClassifier for several labels.'
             )
 
@@ -392,6 +332,8 @@ class NeuralNetBinaryClassifier(_Classifier):
                 f'{type(self).__name__} takes two labels, got {len(classes)}: '
                 f'{classes[:5].tolist()!r}. Use NeuralNetClassifier for more than two.'
             )
+        if are_signs(classes) and (is_loss(self.criterion_, SIGN_LOSSES) or self._has_own_loss()):
+            return False
         return classes.dtype == bool or not set(classes.tolist()) <= {0, 1}
 
     def _decode_labels(self, y: np.ndarray) -> np.ndarray:
@@ -431,65 +373,10 @@ class NeuralNetBinaryClassifier(_Classifier):
         array of shape (n,)
 
         """
-        proba = self.predict_proba(X)
-        return self._decode_labels((proba[:, 1] > self.threshold).astype('uint8'))
-
-
-def targets_of(X: Any) -> Any:
-    """Return the targets that a dataset tells, or None."""
-    if not is_dataset(X):
-        return None
-    try:
-        return data_from_dataset(X)[1]
-    except AttributeError:
-        return None
-
-
-def are_log_probabilities(y_pred: torch.Tensor, eps: float) -> bool:
-    """Tell logarithms of probabilities from probabilities.
-
-    Raises
-    ------
-    ValueError
-        If the values are neither.
-
-    """
-    if y_pred.numel() == 0 or not bool((y_pred < -eps).any()):
-        return False
-    if bool((y_pred > eps).any()):
-        raise ValueError(
-            f'NLLLoss takes probabilities of the classes, or their logarithms, from the module, '
-            f'but it returned values from {y_pred.min().item():.3g} to {y_pred.max().item():.3g}. '
-            f'Let it return softmax or log_softmax of them, or use criterion='
-            f'torch.nn.CrossEntropyLoss.'
-        )
-    return True
-
-
-def is_multilabel_loss(criterion: Any) -> bool:
-    """Tell criteria for which each output is a decision of its own."""
-    return is_loss(
-        criterion,
-        (
-            nn.BCELoss,
-            nn.BCEWithLogitsLoss,
-            nn.MultiLabelSoftMarginLoss,
-            F.binary_cross_entropy,
-            F.binary_cross_entropy_with_logits,
-        ),
-    )
-
-
-def one_column(output: torch.Tensor) -> torch.Tensor:
-    """Return the output of a module for a binary target with shape (n,)."""
-    if output.ndim == 1:
-        return output
-    if output.ndim == 2 and output.shape[1] == 1:
-        return output.squeeze(1)
-    raise ValueError(
-        f'Expected module output to have shape (n,) or (n, 1), got {tuple(output.shape)} instead. '
-        f'Give the last layer one output, or use NeuralNetClassifier.'
-    )
+        codes = (self.predict_proba(X)[:, 1] > self.threshold).astype('uint8')
+        if 'classes_inferred_' in vars(self) and are_signs(self.classes_):
+            return self.classes_[codes.astype(np.int64) + len(self.classes_) - 2]
+        return self._decode_labels(codes)
 
 
 def _with_parameters(doc: str, task: str, parameters: str) -> str:

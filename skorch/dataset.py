@@ -22,6 +22,7 @@ from sklearn.utils.multiclass import type_of_target
 from torch.utils.data import IterableDataset, Subset, TensorDataset
 
 from skorch._convert import is_list_of_rows, make_collatable, rows_to_array, to_numpy
+from skorch._dtypes import narrowed
 from skorch._indexing import (
     check_indexing,
     flatten,  # noqa: F401  programs import it from here
@@ -386,6 +387,8 @@ class ValidSplit:
         if isinstance(self.cv, Iterator):
             self.cv = list(self.cv)  # an iterator would be used up by the first fit
         y = None if y is None else _targets(y)
+        if self.stratified:
+            _check_no_nan(y)
         return check_cv(self.cv, y=y, classifier=self.stratified)
 
     def _splitter_for(self, y: Any) -> Any:
@@ -470,7 +473,15 @@ def _targets(y: Any) -> Any:
         return y
     if isinstance(y, (list, tuple)):
         return np.asarray(y)
-    return to_numpy(y)
+    return narrowed(to_numpy(y))
+
+
+def _check_no_nan(y: Any) -> None:
+    if isinstance(y, np.ndarray) and y.dtype.kind == 'f' and np.isnan(y).any():
+        raise ValueError(
+            'A stratified split needs classes as y, but y has missing values (NaN). Leave those '
+            'rows out, or use stratified=False.'
+        )
 
 
 def _kind_of_target(y: Any) -> str:

@@ -10,8 +10,9 @@ from sklearn.base import RegressorMixin
 from torch import nn
 from torch.utils.data import DataLoader
 
+from skorch._labels import label_array, targets_of
 from skorch.net import NeuralNet
-from skorch.utils import get_dim, is_dataset
+from skorch.utils import is_dataset
 
 __all__ = ['NeuralNetRegressor']
 
@@ -34,14 +35,16 @@ class NeuralNetRegressor(RegressorMixin, NeuralNet):
             If there is no y though it is needed.
 
         """
+        y = targets_of(X) if y is None else y
         if y is None:
+            self.__dict__.pop('target_ndim_', None)
             if not is_dataset(X) and self.iterator_train is DataLoader:
                 raise ValueError(
                     f'{type(self).__name__} was given y=None. Pass y, or a Dataset as X, or '
                     f'iterators of your own as iterator_train and iterator_valid.'
                 )
             return
-        self.target_ndim_ = get_dim(y)
+        self.target_ndim_ = y.ndim if hasattr(y, 'ndim') else label_array(y).ndim
 
     def fit(
         self, X: Any, y: Any, *, sample_weight: Any = None, **fit_params: Any

@@ -1,0 +1,160 @@
+"""What a classifier learns about labels: which there are, and whether batches hold their codes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from torch.utils.data import Subset
+
+from skorch._batching import all_rows_in_order
+from skorch._labels import (
+    EncodeOne,
+    are_column_indices,
+    decode,
+    distinct_labels,
+    encode,
+    holds_targets,
+    is_discrete,
+    is_object,
+    label_array,
+    need_codes,
+    unknown_labels,
+    unknown_labels_message,
+    without_column,
+)
+from skorch._losses import has_own_code, ignored_label
+from skorch._randomness import get_random_state, set_random_state
+from skorch._routing import is_stock
+from skorch._structures import first_of
+from skorch.dataset import Dataset
+from skorch.utils import is_dataset
+
+
+class LabelsMixin:
+    """Labels outside of batches, codes inside."""
+
+    encodes_labels_ = False
+    ignored_label_: Any = None
+    classes: Any = None
+    _classes_complete_ = False
+
+    def _know_all_labels(self: Any, classes: np.ndarray) -> None:
+        if self._classes_complete_ and not np.array_equal(classes, self.classes_inferred_):
+            raise ValueError(
+                f'`classes` is {classes.tolist()!r}, but in an earlier partial_fit it was '
+                f'{self.classes_inferred_.tolist()!r}. Pass all labels the first time, or call '
+                f'fit to start anew.'
+            )
+        self.classes_inferred_ = classes
+        self._classes_complete_ = True
+
+    def _learn_labels(self: Any, X: Any, y: np.ndarray) -> None:
+        labels = distinct_labels(y)
+        if y.ndim == 1 and self._is_label_type(labels):
+            known = self.__dict__.get('classes_inferred_', labels[:0])
+            labels = self._without_ignored_label(X, labels, known)
+            if self._classes_complete_ or (self.encodes_labels_ and self.classes is None):
+                unknown = unknown_labels(labels, known)
+                if unknown:
+                    raise ValueError(unknown_labels_message(unknown, known))
+            classes = distinct_labels(np.append(known, labels))
+            needed = self._needs_codes(X, labels, classes)
+            self.encodes_labels_ = bool(needed and self._labels_reach_batches(X, y))
+            labels = classes
+        self.classes_inferred_ = labels
+
+    def _labels_reach_batches(self: Any, X: Any, y: np.ndarray) -> bool:
+        """Tell whether targets of batches are the labels, not what a dataset makes of them."""
+        if is_dataset(X):
+            return holds_targets(X, y)
+        if self.dataset is Dataset and is_stock(self.get_dataset):
+            return True
+        return holds_targets(self.get_dataset(X, y), y)
+
+    def _without_ignored_label(
+        self: Any, X: Any, labels: np.ndarray, known: np.ndarray
+    ) -> np.ndarray:
+        """Leave out a label that the criterion ignores and that is no column of the output."""
+        ignored = ignored_label(self.criterion_)
+        if labels.dtype.kind not in 'iu' or ignored not in labels.tolist():
+            return labels
+        if 0 <= ignored < len(labels) or ignored in known.tolist():
+            return labels
+        rest = labels[labels != ignored]
+        # torch ignores -100 unless it is told otherwise, though it may be meant as a label
+        by_default = ignored == -100
+        if by_default and self._needs_codes(X, rest, distinct_labels(np.append(known, rest))):
+            return labels
+        self.ignored_label_ = ignored
+        return rest
+
+    def _learn_labels_of_batch(self: Any, y: Any) -> None:
+        y = label_array(y)
+        if y.ndim == 1 and is_discrete(y) and not self._classes_complete_:
+            known = vars(self).get('classes_inferred_', y)
+            self.classes_inferred_ = distinct_labels(np.append(known, y))
+
+    def _is_label_type(self: Any, labels: np.ndarray) -> bool:
+        return is_discrete(labels)
+
+    def _needs_codes(self: Any, X: Any, labels: np.ndarray, classes: np.ndarray) -> bool:
+        """Tell whether the labels have to be turned into columns of the module's output."""
+        own_loss = self._has_own_loss()
+        if self.classes is not None and len(self.classes):
+            given = np.asarray(self.classes)
+            unknown = unknown_labels(labels, given)
+            if not unknown:
+                classes = given
+            elif self._are_columns(X, labels, len(given)) or (
+                own_loss and labels.dtype.kind in 'iu'
+            ):
+                return False  # the classes only name the columns
+            else:
+                raise ValueError(
+                    f'`classes` is {given.tolist()!r}, but y has other labels: {unknown[:5]!r}. '
+                    f'Add them to `classes`, or leave it out.'
+                )
+        return need_codes(classes, lambda: self._count_outputs(X), own_loss)
+
+    def _has_own_loss(self: Any) -> bool:
+        """Tell whether the loss is computed in code of the user's own."""
+        return has_own_code(self.criterion_) or not is_stock(self.get_loss)
+
+    def _are_columns(self: Any, X: Any, labels: np.ndarray, n_known: int) -> bool:
+        """Tell whether labels are columns of the output, of which ``n_known`` are there surely."""
+        if not are_column_indices(labels):
+            return False
+        if labels.max() < n_known:
+            return True
+        n_outputs = self._count_outputs(X)
+        return n_outputs is not None and bool(labels.max() < n_outputs)
+
+    def _count_outputs(self: Any, X: Any) -> int | None:
+        """Return the number of columns that the module gives for X, or None if it cannot tell."""
+        state = get_random_state()
+        try:
+            row = Subset(self.get_dataset(X), [0])
+            with all_rows_in_order():
+                iterator = self.get_iterator(row, training=False)
+            batch = next(iter(iterator))
+            output = first_of(self.evaluation_step(batch))
+        except Exception:
+            return None  # training will meet the same error and report it
+        finally:
+            set_random_state(state)
+        return output.shape[1] if output.ndim > 1 else 1
+
+    def _encode_targets(self: Any, y: Any) -> Any:
+        labels = label_array(y)
+        if self.encodes_labels_ and without_column(labels).ndim == 1:
+            return encode(labels, self.classes_, self.ignored_label_)
+        return labels if is_object(y) else y
+
+    def _target_encoder(self: Any, strict: bool) -> EncodeOne | None:
+        if not self.encodes_labels_:
+            return None
+        return EncodeOne(self.classes_, self.ignored_label_, strict)
+
+    def _decode_labels(self: Any, y: np.ndarray) -> np.ndarray:
+        return decode(y, self.classes_, self.ignored_label_) if self.encodes_labels_ else y
