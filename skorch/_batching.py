@@ -115,7 +115,8 @@ def batch_view(dataset: Any, net: Any) -> Any:
         view = copy.copy(dataset)
         view.dataset = inner
         return view
-    if isinstance(dataset, Dataset):
+    # a subclass may hold its data in a way of its own
+    if isinstance(dataset, Dataset) and hasattr(dataset, 'X') and hasattr(dataset, 'y'):
         X = batchable(as_module_takes(dataset.X, vars(net).get('module_')))
         y = None if dataset.y is None else batchable(net._encode_targets(dataset.y))
         return dataset if X is dataset.X and y is dataset.y else with_data(dataset, X, y)

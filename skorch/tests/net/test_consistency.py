@@ -54,6 +54,7 @@ def test_interrupted_initialization_leaves_a_net_that_trains_on(classifier_data)
     assert optimized == {id(p) for p in net.module_.parameters()}
 
 
+@pytest.mark.filterwarnings('ignore:The .grad attribute')  # torch looks at it when it compiles
 @pytest.mark.parametrize('compiled', [{}, {'compile': True, 'compile__backend': 'eager'}])
 def test_second_fit_of_a_module_instance_starts_from_its_first_weights(classifier_data, compiled):
     net = make(linear(), lr=0.1, **compiled)
