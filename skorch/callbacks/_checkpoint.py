@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from skorch._files import open_atomic
+from skorch._state_files import attribute_of, refuse_duplicates
 from skorch.callbacks._file_names import (
     NothingYet,
     check_further_files,
@@ -245,11 +246,7 @@ class Checkpoint(Callback):
 
     def _validate_filenames(self) -> None:
         files = self._f_kwargs()
-        if files.get('f_params') is not None and files.get('f_module') is not None:
-            raise TypeError(
-                f'{type(self).__name__} got both f_params and f_module, which save the same '
-                f'module; pass one of them (f_params=None turns off its default).'
-            )
+        refuse_duplicates(type(self).__name__, files)
         if self.use_safetensors and self.f_optimizer is not None:
             raise ValueError(
                 'safetensors files hold nothing but tensors, so they cannot take the state of '
@@ -271,7 +268,7 @@ class Checkpoint(Callback):
                 kwargs = {} if key == 'f_history' else {'use_safetensors': self.use_safetensors}
                 net.save_params(**{key: target}, **kwargs)
         except Exception as exc:
-            name = 'module' if key == 'f_params' else key[2:]
+            name = attribute_of(key).removesuffix('_')
             text = f'Unable to save the {name} to {target}, {type(exc).__name__}: {exc}'
             self._sink(text, net.verbose)
             warnings.warn(text, UserWarning, stacklevel=4)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable
 from typing import Any
 
+from skorch._state_files import attribute_of
 from skorch.callbacks._checkpoint import Checkpoint, TrainEndCheckpoint
 from skorch.callbacks._file_names import has_state
 from skorch.callbacks.base import Callback
@@ -77,7 +78,7 @@ class LoadInitState(Callback):
         missing = [path for key, path in files.items() if key not in there]
         if not there:
             return
-        if _names_a_module(files) and not _names_a_module(there):
+        if _names_a_module(net, files) and not _names_a_module(net, there):
             # The history of a trained net does not belong to an untrained one.
             there = {}
         if missing:
@@ -105,9 +106,10 @@ class LoadInitState(Callback):
         }
 
 
-def _names_a_module(files: Mapping[str, Any]) -> bool:
+def _names_a_module(net: Any, files: Iterable[str]) -> bool:
     """Return whether the state of a module is among the files."""
-    return not files.keys() <= {'f_history', 'f_optimizer', 'f_criterion'}
+    modules = {f'{name}_' for name in net._modules}
+    return any(attribute_of(key) in modules for key in files)
 
 
 def _text_about_missing(missing: list[str], loaded: list[str]) -> str:

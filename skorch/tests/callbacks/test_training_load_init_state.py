@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from sklearn.base import clone
+from torch import nn
 
 from skorch import NeuralNet
 from skorch.callbacks import Checkpoint, LoadInitState, LRScheduler, TrainEndCheckpoint
@@ -108,6 +110,22 @@ def test_missing_file_is_told_and_the_rest_is_loaded(name, make, data):
     with pytest.warns(UserWarning, match=f'lacks {name}, so only .*params.pt.* loaded'):
         second = make(Checkpoint(monitor=None), max_epochs=0).fit(*data)
     np.testing.assert_array_equal(weights_of(second), weights_of(first))
+
+
+class TwoCriteria(NeuralNet):
+    def initialize_criterion(self):
+        super().initialize_criterion()
+        self.extra_ = nn.MSELoss()
+        return self
+
+
+def test_further_criterion_is_no_module(make, data):
+    new_checkpoint = partial(Checkpoint, monitor=None, f_extra='extra.pt')
+    make(new_checkpoint(), cls=TwoCriteria).fit(*data)
+    os.remove('params.pt')
+    with pytest.warns(UserWarning, match=r'lacks params\.pt, so nothing is loaded'):
+        net = make(new_checkpoint(), cls=TwoCriteria).fit(*data)
+    assert len(net.history) == 2
 
 
 def test_history_alone_is_not_loaded(make, data):
