@@ -11,11 +11,8 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from skorch._structures import COMPILED
+from skorch.callbacks._schedules import SCHEDULER_KEYS
 
-# What torch's schedulers add to the settings of a parameter group.
-_SCHEDULER_KEYS = frozenset(
-    {'base_momentum', 'initial_lr', 'max_lr', 'max_momentum', 'min_lr', 'min_momentum', 'swa_lr'}
-)
 _GROUP_KEYS = frozenset({'params', 'param_names'})
 
 # State of torch's optimizers that has one number for each number of the parameter.
@@ -128,7 +125,7 @@ def optimizer_misfit(optimizer: torch.optim.Optimizer, state: Any) -> str:
         sizes = len(saved_group['params']), len(group['params'])
         if sizes[0] != sizes[1]:
             return f'group {number} has {sizes[0]} parameters, that of the net {sizes[1]}'
-        known = group.keys() | optimizer.defaults.keys() | _SCHEDULER_KEYS | _GROUP_KEYS
+        known = group.keys() | optimizer.defaults.keys() | SCHEDULER_KEYS | _GROUP_KEYS
         unknown = sorted(map(str, saved_group.keys() - known))
         if unknown:
             name = type(optimizer).__name__

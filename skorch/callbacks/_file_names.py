@@ -7,6 +7,8 @@ import string
 from collections.abc import Iterable
 from typing import Any
 
+from skorch.history import History
+
 _ROWS = ('last_epoch', 'last_batch')
 
 
@@ -92,6 +94,49 @@ def has_state(net: Any, key: str) -> bool:
     if key != 'f_criterion' or not hasattr(net, 'criterion_'):
         return True
     return hasattr(net.criterion_, 'state_dict')
+
+
+class _WithHistory:
+    """A net as it looks to a checkpoint, with the history that was saved along with it."""
+
+    def __init__(self, net: Any, history: History) -> None:
+        self._net = net
+        self.history = self.history_ = history
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._net, name)
+
+
+def saved_files(checkpoint: Any, net: Any, f_history: Any = None) -> dict[str, Any]:
+    """Return the files that a net can load from a checkpoint, whether they exist or not.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+    net : NeuralNet
+        Fills the fields of the names, with the history that was saved if there is one.
+    f_history : str, path-like, file object or None, default=None
+        Where that history is, if not where the checkpoint saves it.
+
+    Returns
+    -------
+    dict of str to (str or file object)
+        By argument of ``load_params``.
+
+    Raises
+    ------
+    IndexError
+        If a name has fields and the history has no epoch of a checkpoint.
+
+    """
+    f_history = f_history or checkpoint.f_history_
+    if isinstance(f_history, str | os.PathLike) and os.path.exists(f_history):
+        net = _WithHistory(net, History.from_file(f_history))
+    return {
+        key: target
+        for key, target in checkpoint.get_formatted_files(net).items()
+        if key != 'f_pickle' and target is not None and has_state(net, key)
+    }
 
 
 def file_signature(target: Any) -> tuple[int, int, int] | None:

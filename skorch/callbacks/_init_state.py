@@ -9,22 +9,10 @@ from typing import Any
 
 from skorch._state_files import attribute_of
 from skorch.callbacks._checkpoint import Checkpoint, TrainEndCheckpoint
-from skorch.callbacks._file_names import has_state
+from skorch.callbacks._file_names import saved_files
 from skorch.callbacks.base import Callback
-from skorch.history import History
 
 __all__ = ['LoadInitState']
-
-
-class _WithHistory:
-    """A view of a net with another history."""
-
-    def __init__(self, net: Any, history: Any) -> None:
-        self._net = net
-        self.history = self.history_ = history
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._net, name)
 
 
 class LoadInitState(Callback):
@@ -91,19 +79,12 @@ class LoadInitState(Callback):
         checkpoint = self.checkpoint
         if isinstance(checkpoint, TrainEndCheckpoint):
             checkpoint = checkpoint._make_checkpoint()
-        f_history = checkpoint.f_history_
-        if isinstance(f_history, str) and os.path.exists(f_history):
-            net = _WithHistory(net, History.from_file(f_history))
         try:
-            files = checkpoint.get_formatted_files(net)
+            files = saved_files(checkpoint, net)
         except IndexError:
             # Names with fields but no saved epoch that could fill them: nothing was saved.
             return {}
-        return {
-            key: target
-            for key, target in files.items()
-            if key != 'f_pickle' and isinstance(target, str) and has_state(net, key)
-        }
+        return {key: target for key, target in files.items() if isinstance(target, str)}
 
 
 def _names_a_module(net: Any, files: Iterable[str]) -> bool:
