@@ -17,12 +17,13 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.functional import cross_entropy
 
 from skorch import NeuralNet, NeuralNetClassifier, _persistence, load_options
 from skorch._devices import CPU, device_message, is_usable, resolve_device
 from skorch._load_options import caller_options, torch_load_options
 from skorch._state_files import without_numpy_numbers
-from skorch.callbacks import Checkpoint
+from skorch.callbacks import Checkpoint, LRScheduler
 from skorch.exceptions import DeviceWarning, NotInitializedError
 from skorch.toy import MLPModule
 
@@ -544,6 +545,20 @@ class TestCheckpointFiles:
         loaded = make_net().initialize()
         loaded.load_params(**given, f_history=files['f_history'], checkpoint=checkpoint)
         assert_same(snapshot(net), snapshot(loaded))
+
+    def test_criterion_without_state_is_left_out(self, tmp_path: Path) -> None:
+        checkpoint = Checkpoint(dirname=str(tmp_path), monitor=None)
+        net = fitted(callbacks=[checkpoint], criterion=cross_entropy)
+        other = make_net(criterion=cross_entropy)
+        other.load_params(checkpoint=checkpoint)
+        assert torch.equal(other.module_.sequential[0].weight, net.module_.sequential[0].weight)
+
+    def test_settings_that_a_schedule_adds_are_known(self, tmp_path: Path) -> None:
+        schedule = ('lr', LRScheduler(torch.optim.swa_utils.SWALR, swa_lr=0.5))
+        fitted(callbacks=[schedule]).save_params(f_optimizer=tmp_path / 'optimizer.pt')
+        net = fitted()
+        net.load_params(f_optimizer=tmp_path / 'optimizer.pt')
+        assert net.optimizer_.param_groups[0]['swa_lr'] == 0.5
 
 
 class TestTorchLoadOptions:

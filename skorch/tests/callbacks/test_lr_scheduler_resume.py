@@ -277,6 +277,27 @@ def test_changed_policy_takes_effect_in_the_next_run(make, few):
     np.testing.assert_allclose(trace[::BATCHES], [1.0, 0.5, 0.25, 0.025])
 
 
+@pytest.mark.parametrize(
+    ('name', 'kwargs'),
+    [
+        (torch.optim.swa_utils.SWALR, {'swa_lr': 0.5}),
+        ('CyclicLR', {'base_lr': 0.1, 'max_lr': 0.2, 'cycle_momentum': False}),
+        ('OneCycleLR', {'max_lr': 0.2, 'total_steps': 100}),
+    ],
+)
+def test_changed_policy_leaves_nothing_of_the_other_schedule(name, kwargs, make, few):
+    net, _ = make(name, kwargs, 'epoch')
+    net.fit(*few, epochs=1)
+    scheduler = callback_of(net, 'lr')
+    for key in kwargs:
+        delattr(scheduler, key)
+    scheduler.policy, scheduler.gamma = 'ExponentialLR', 0.5
+    net.partial_fit(*few, epochs=1)
+    assert net.optimizer_.param_groups[0].keys() == net.optimizer_.defaults.keys() | {
+        'initial_lr', 'params'
+    }  # fmt: skip
+
+
 def test_new_optimizer_starts_from_its_learning_rate_at_the_step(make, few):
     net, trace = make('ExponentialLR', {'gamma': 0.5}, 'epoch', max_epochs=2)
     net.fit(*few).set_params(lr=8.0, optimizer__nesterov=True)
