@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from skorch._labels import label_array, targets_of
 from skorch.net import NeuralNet
-from skorch.utils import is_dataset
+from skorch.utils import get_dim, is_dataset  # noqa: F401  programs import get_dim from here
 
 __all__ = ['NeuralNetRegressor']
 
