@@ -17,6 +17,7 @@ from skorch.callbacks._file_names import (
     format_target,
     has_state,
 )
+from skorch.callbacks._messages import tell
 from skorch.callbacks.base import Callback
 from skorch.exceptions import SkorchException
 from skorch.utils import noop
@@ -131,7 +132,7 @@ class Checkpoint(Callback):
             return
         self.save_model(net)
         self.made_checkpoint_ = True
-        self._sink(f'A checkpoint was made in epoch {len(net.history)}.', net.verbose)
+        tell(self.sink, f'A checkpoint was made in epoch {len(net.history)}.', net.verbose)
 
     def on_train_end(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         """Load the best checkpoint if ``load_best`` and there is one."""
@@ -141,7 +142,7 @@ class Checkpoint(Callback):
             return
         files = self._files_to_load()
         if files:
-            self._sink('Loading the best checkpoint after training.', net.verbose)
+            tell(self.sink, 'Loading the best checkpoint after training.', net.verbose)
             net.load_params(**files, use_safetensors=self.use_safetensors)
 
     def save_model(self, net: Any) -> None:
@@ -270,7 +271,7 @@ class Checkpoint(Callback):
         except Exception as exc:
             name = attribute_of(key).removesuffix('_')
             text = f'Unable to save the {name} to {target}, {type(exc).__name__}: {exc}'
-            self._sink(text, net.verbose)
+            tell(self.sink, text, net.verbose)
             warnings.warn(text, UserWarning, stacklevel=4)
             return False
         return True
@@ -291,10 +292,6 @@ class Checkpoint(Callback):
                 )
                 return {}
         return {key: target for key, (target, _) in saved.items()}
-
-    def _sink(self, text: str, verbose: int) -> None:
-        if self.sink is not print or verbose:
-            self.sink(text)
 
 
 class TrainEndCheckpoint(Callback):
@@ -357,4 +354,4 @@ class TrainEndCheckpoint(Callback):
     def on_train_end(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         """Save all files."""
         self.checkpoint_.save_model(net)
-        self.checkpoint_._sink('The final checkpoint was made.', net.verbose)
+        tell(self.sink, 'The final checkpoint was made.', net.verbose)

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from skorch.callbacks._messages import tell
 from skorch.callbacks.base import Callback
 from skorch.exceptions import StopTraining
 
@@ -65,7 +66,8 @@ class EarlyStopping(Callback):
     lower_is_better : bool, default=True
         Whether low scores are good.
     sink : callable, default=print
-        Gets the messages. ``print`` is quiet when ``net.verbose`` is 0.
+        Gets the messages. When ``net.verbose`` is 0, that training stops is told to no sink,
+        and ``print`` is told nothing.
     load_best : bool, default=False
         Whether modules and criteria get the weights of the best epoch back when training
         ends. Use :class:`.Checkpoint` with ``load_best=True`` to bring back optimizer and
@@ -168,8 +170,9 @@ class EarlyStopping(Callback):
         text = (
             f'Stopping: {self._monitor_name} has not improved in the last {self.patience} epochs.'
         )
+        # A stop is part of what a run tells about itself, which is quiet if not verbose.
         if net.verbose:
-            self._tell(text, net.verbose)
+            tell(self.sink, text, net.verbose)
         raise StopTraining(text)
 
     def on_train_end(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
@@ -179,7 +182,8 @@ class EarlyStopping(Callback):
             return
         if not len(net.history) or self.best_epoch_ != net.history[-1, 'epoch']:
             self._restore_weights(net)
-            self._tell(f'Restored the model of the best epoch, {self.best_epoch_}.', net.verbose)
+            text = f'Restored the model of the best epoch, {self.best_epoch_}.'
+            tell(self.sink, text, net.verbose)
         self.restored_ = True
 
     def on_train_error(
@@ -261,10 +265,6 @@ class EarlyStopping(Callback):
             states['module_'] = self.best_model_weights_
         for name, state in states.items():
             getattr(net, name).load_state_dict(state)
-
-    def _tell(self, text: str, verbose: int) -> None:
-        if self.sink is not print or verbose:
-            self.sink(text)
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()

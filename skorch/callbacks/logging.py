@@ -13,6 +13,7 @@ import tqdm  # noqa: F401  programs look it up here
 from tabulate import tabulate
 
 from skorch.callbacks._log_keys import filter_log_keys, ignored_keys
+from skorch.callbacks._messages import tell
 from skorch.callbacks._progress_bar import ProgressBar
 from skorch.callbacks._tensorboard import TensorBoard, rename_tensorboard_key
 from skorch.callbacks.base import Callback
@@ -32,7 +33,11 @@ class EpochTimer(Callback):
     """Record how long each epoch takes, in seconds, as ``dur``."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        if kwargs:
+            raise TypeError(
+                f'EpochTimer takes no arguments, but got {", ".join(kwargs)}. Leave them out; it '
+                f'always records seconds as dur.'
+            )
 
     def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
         """Take the time."""
@@ -177,10 +182,6 @@ class PrintLog(Callback):
             stralign=self.stralign,
         )
 
-    def _sink(self, text: str, verbose: Any) -> None:
-        if self.sink is not print or verbose:
-            self.sink(text)
-
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """Print the row of the epoch, and the header before the first."""
         cells = list(self._yield_keys_formatted(net.history[-1]))
@@ -189,5 +190,5 @@ class PrintLog(Callback):
         table = self.table(net.history[-1])
         head, body = _split_table(table, cells[0][0], [cell for _, cell in cells])
         for line in [*(head if self.first_iteration_ else []), *body]:
-            self._sink(line, net.verbose)
+            tell(self.sink, line, net.verbose)
         self.first_iteration_ = False

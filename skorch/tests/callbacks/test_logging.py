@@ -36,7 +36,7 @@ def test_timer_records_seconds(make, data, monkeypatch):
 
 
 def test_timer_takes_no_arguments():
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match='EpochTimer takes no arguments, but got unit'):
         EpochTimer(unit='s')
 
 
