@@ -13,6 +13,7 @@ import torch
 from scipy import sparse
 from torch.nn.utils.rnn import PackedSequence
 
+from skorch._homes import at_home
 from skorch._indexing import is_pandas_ndframe
 
 # Called for every row, so the frequent types are recognized first.
@@ -448,7 +449,8 @@ def get_dim(y: Any) -> int:
         return y.dim()
 
 
-for _function in (
+at_home(
+    'skorch.utils',
     is_torch_data_type,
     is_geometric_data_type,
     to_tensor,
@@ -456,6 +458,4 @@ for _function in (
     to_numpy,
     get_dim,
     _is_slicedataset,
-):
-    _function.__module__ = 'skorch.utils'
-del _function
+)

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from scipy import sparse
 
+from skorch._homes import at_home
+
 # Formats from which scipy takes rows quickly; the others become CSR first.
 _ROW_FORMATS = ('csr', 'lil')
 _ARRAYS = (np.ndarray, torch.Tensor)
@@ -288,28 +290,6 @@ def multi_indexing(data: Any, i: Any, indexing: Callable[[Any, Any], Any] | None
     return indexing(data, _normalize_numpy_indices(i))
 
 
-def take_rows(data: Any, indices: Any, indexing: Callable[[Any, Any], Any] | None = None) -> Any:
-    """Take several rows at once, as a whole batch without a loop over rows.
-
-    Parameters
-    ----------
-    data : object
-        As in :func:`multi_indexing`.
-    indices : sequence or array of int
-        Positions of m rows, in the order in which they shall come.
-    indexing : callable or None, default=None
-        What ``check_indexing(data)`` gave, if it is known already.
-
-    Returns
-    -------
-    object
-        The m rows, of the same kind as ``data``.
-
-    """
-    index = np.asarray(indices, dtype=np.intp)
-    return (indexing or check_indexing(data))(data, index)
-
-
 def is_one_row(i: Any) -> bool:
     """Tell whether an index selects a single row, which then loses its axis.
 
@@ -349,7 +329,9 @@ def rows_by_column(frame: Any, i: Any) -> Any:
     return {name: rows.iloc[:, j].to_numpy().reshape(shape) for j, name in enumerate(rows.columns)}
 
 
-for _function in (
+# Pickled datasets refer to these functions, so they keep the place where they are known.
+at_home(
+    'skorch.utils',
     is_pandas_ndframe,
     flatten,
     check_indexing,
@@ -360,7 +342,4 @@ for _function in (
     _indexing_list_tuple_of_data,
     _indexing_ndframe,
     _indexing_other,
-):
-    # Pickled datasets refer to these functions, so they keep the place where they are known.
-    _function.__module__ = 'skorch.utils'
-del _function
+)

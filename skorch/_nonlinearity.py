@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from skorch._homes import at_home
 from skorch._losses import is_loss
 
 
@@ -63,6 +64,7 @@ def _softmax(x: Tensor) -> Tensor:
 _NONLINEARITIES: tuple[tuple[tuple[Any, ...], Callable[[Any], Any]], ...] = (
     ((nn.CrossEntropyLoss, F.cross_entropy), _softmax),
     ((nn.BCEWithLogitsLoss, F.binary_cross_entropy_with_logits), _sigmoid_then_2d),
+    ((nn.MultiLabelSoftMarginLoss, F.multilabel_soft_margin_loss), _sigmoid_then_2d),
     ((nn.BCELoss, F.binary_cross_entropy), _make_2d_probs),
 )
 
@@ -91,6 +93,4 @@ def _infer_predict_nonlinearity(net: Any) -> Callable[[Any], Any]:
     return nonlinearity_for(*criteria) if len(criteria) == 1 else _identity
 
 
-for _function in (_identity, _make_2d_probs, _sigmoid_then_2d, _infer_predict_nonlinearity):
-    _function.__module__ = 'skorch.utils'
-del _function
+at_home('skorch.utils', _identity, _make_2d_probs, _sigmoid_then_2d, _infer_predict_nonlinearity)

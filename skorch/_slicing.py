@@ -34,6 +34,8 @@ class SliceDict(dict):
 
     """
 
+    __module__ = 'skorch.helper'
+
     def __init__(self, **kwargs: Any) -> None:
         lengths = {key: _num_rows(key, value) for key, value in kwargs.items()}
         if len(set(lengths.values())) > 1:
@@ -181,6 +183,8 @@ class SliceDataset(Sequence):
 
     """
 
+    __module__ = 'skorch.helper'
+
     def __init__(self, dataset: Any, idx: int = 0, indices: Any = None) -> None:
         self.dataset = dataset
         self.idx = idx
@@ -259,7 +263,3 @@ def _as_row_index(i: Any) -> Any:
             f'list of integers or booleans, not by {i!r}.'
         )
     return index
-
-
-for _cls in (SliceDict, SliceDataset):
-    _cls.__module__ = 'skorch.helper'

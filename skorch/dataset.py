@@ -23,6 +23,7 @@ from torch.utils.data import IterableDataset, Subset, TensorDataset
 
 from skorch._convert import is_list_of_rows, make_collatable, rows_to_array, to_numpy
 from skorch._dtypes import narrowed
+from skorch._homes import at_home
 from skorch._indexing import (
     check_indexing,
     flatten,  # noqa: F401  programs import it from here
@@ -491,6 +492,4 @@ def _kind_of_target(y: Any) -> str:
         return ''
 
 
-for _function in (is_dataset, is_skorch_dataset, data_from_dataset):
-    _function.__module__ = 'skorch.utils'
-del _function
+at_home('skorch.utils', is_dataset, is_skorch_dataset, data_from_dataset)

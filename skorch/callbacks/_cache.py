@@ -10,6 +10,7 @@ import torch
 from torch.nn.utils.rnn import PackedSequence
 
 from skorch._convert import _map_nested
+from skorch._homes import at_home
 from skorch.dataset import get_len
 from skorch.utils import to_device
 
@@ -152,4 +153,4 @@ def _cache_net_forward_iter(
             net.forward_iter = before
 
 
-_cache_net_forward_iter.__module__ = 'skorch.callbacks.scoring'
+at_home('skorch.callbacks.scoring', _cache_net_forward_iter)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from skorch._homes import at_home
+
 
 def ignored_keys(keys_ignored: str | Iterable[str] | None) -> set[str]:
     """Return keys to ignore as a set; a single string is one key."""
@@ -39,4 +41,4 @@ def filter_log_keys(
             yield key
 
 
-filter_log_keys.__module__ = 'skorch.callbacks.logging'
+at_home('skorch.callbacks.logging', filter_log_keys)

@@ -13,6 +13,8 @@ import torch
 from sklearn.metrics import make_scorer
 from sklearn.metrics._scorer import _BaseScorer, _PassthroughScorer
 
+from skorch._homes import at_home
+
 
 def _unwrap_partial(func: Any) -> Any:
     while isinstance(func, partial):
@@ -45,7 +47,7 @@ def convert_sklearn_metric_function(scoring: Any) -> Any:
     return make_scorer(scoring) if metric and inspect.isfunction(func) else scoring
 
 
-convert_sklearn_metric_function.__module__ = 'skorch.callbacks.scoring'
+at_home('skorch.callbacks.scoring', convert_sklearn_metric_function)
 
 
 def scoring_name(scoring: Any) -> str:

@@ -44,6 +44,8 @@ class ProgressBar(Callback):
 
     """
 
+    __module__ = 'skorch.callbacks.logging'
+
     def __init__(
         self,
         batches_per_epoch: str | int | None = 'auto',
@@ -145,6 +147,3 @@ class ProgressBar(Callback):
     def __getstate__(self) -> dict[str, Any]:
         # a bar belongs to a terminal and cannot be copied
         return {k: v for k, v in self.__dict__.items() if k not in ('pbar_', 'pbar_open_')}
-
-
-ProgressBar.__module__ = 'skorch.callbacks.logging'

@@ -10,6 +10,7 @@ from typing import Any
 
 from sklearn.base import clone
 
+from skorch._homes import at_home
 from skorch.callbacks._log_keys import filter_log_keys, ignored_keys
 from skorch.callbacks._metric import as_number, is_number
 from skorch.callbacks.base import Callback
@@ -33,7 +34,7 @@ def rename_tensorboard_key(key: str) -> str:
     return f'Loss/{key}' if key.startswith(('train', 'valid')) else key
 
 
-rename_tensorboard_key.__module__ = 'skorch.callbacks.logging'
+at_home('skorch.callbacks.logging', rename_tensorboard_key)
 
 
 class TensorBoard(Callback):
@@ -61,6 +62,8 @@ class TensorBoard(Callback):
         Returns the tag for a key of the history.
 
     """
+
+    __module__ = 'skorch.callbacks.logging'
 
     def __init__(
         self,
@@ -173,6 +176,3 @@ class TensorBoard(Callback):
         except Exception:  # whatever the writer raises: it has threads, locks and open files
             state['writer'] = None
         return state
-
-
-TensorBoard.__module__ = 'skorch.callbacks.logging'

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, strategies as st
 from scipy import sparse
 
-from skorch._indexing import is_container, row_sliceable, take_rows
+from skorch._indexing import is_container, row_sliceable
 from skorch.utils import (
     _indexing_list_tuple_of_data,
     _normalize_numpy_indices,
@@ -294,26 +294,6 @@ def test_is_pandas_ndframe(x, want):
 rows_and_n = st.integers(1, 20).flatmap(
     lambda n: st.tuples(st.just(n), st.lists(st.integers(-n, n - 1), max_size=30))
 )
-
-
-@given(rows_and_n)
-def test_take_rows_gives_each_row_in_order_for_every_kind(n_and_rows):
-    n, rows = n_and_rows
-    base = np.arange(n * 2, dtype='float32').reshape(n, 2)
-    want = base[np.array(rows, dtype=int)]
-    pieces = {
-        'array': base,
-        'tensor': torch.tensor(base),
-        'frame': pd.DataFrame(base, index=np.arange(n)[::-1]),
-        'list': base[:, 0].tolist(),
-        'sparse': sparse.csc_matrix(base),
-    }
-    got = take_rows(pieces, rows, check_indexing(pieces))
-    np.testing.assert_array_equal(got['array'], want)
-    np.testing.assert_array_equal(got['tensor'].numpy(), want)
-    np.testing.assert_array_equal(got['frame'].to_numpy(), want)
-    np.testing.assert_array_equal(got['list'], want[:, 0])
-    np.testing.assert_array_equal(got['sparse'].toarray(), want)
 
 
 @given(rows_and_n)
