@@ -276,16 +276,7 @@ def are_log_probabilities(y_pred: torch.Tensor, eps: float) -> bool:
 
 def is_multilabel_loss(criterion: Any) -> bool:
     """Tell criteria for which each output is a decision of its own."""
-    return is_loss(
-        criterion,
-        (
-            nn.BCELoss,
-            nn.BCEWithLogitsLoss,
-            nn.MultiLabelSoftMarginLoss,
-            F.binary_cross_entropy,
-            F.binary_cross_entropy_with_logits,
-        ),
-    )
+    return is_loss(criterion, PROBABILITY_LOSSES)
 
 
 def ignored_label(criterion: Any) -> Any:

@@ -97,6 +97,24 @@ def row_params(dataset: Any) -> dict[str, Any]:
     return {}
 
 
+def check_row_params(dataset: Any, expected: Mapping[str, Any]) -> None:
+    """Raise if a split has lost per-row parameters by making a dataset of its own.
+
+    Raises
+    ------
+    ValueError
+        If ``expected`` names parameters that do not travel with ``dataset``.
+
+    """
+    lost = set(expected) - set(row_params(dataset))
+    if lost:
+        raise ValueError(
+            f'train_split returned a {type(dataset).__name__} without the rows of '
+            f'{", ".join(sorted(lost))}. Let it return the dataset that it was given, or a '
+            f'torch.utils.data.Subset of it, for training.'
+        )
+
+
 class RowParamsDataset(Dataset):
     """A view of a dataset whose items are ``(item, {name: value of that row})``."""
 

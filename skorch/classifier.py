@@ -159,6 +159,7 @@ class _Classifier(ClassifierMixin, LabelsMixin, NeuralNet):
             If there is no y though it is needed, or if it has labels that the net cannot know.
 
         """
+        self.__dict__.pop('class_weight_', None)
         y = targets_of(X) if y is None else y
         self._learns_labels_from_batches_ = y is None
         if y is None:
@@ -166,6 +167,12 @@ class _Classifier(ClassifierMixin, LabelsMixin, NeuralNet):
                 raise ValueError(
                     f'{type(self).__name__} was given y=None. Pass y, or a Dataset as X, or '
                     f'iterators of your own as iterator_train and iterator_valid.'
+                )
+            if self.class_weight is not None:
+                raise ValueError(
+                    f'class_weight is {self.class_weight!r}, but {type(X).__name__} does not tell '
+                    f'its labels before training. Pass them as y, too, or give the criterion '
+                    f'weights of its own.'
                 )
             return
         y = without_column(label_array(y))

@@ -38,6 +38,7 @@ from skorch._routing import RoutingMixin, accepted_by, drop_split_params
 from skorch._rowparams import (
     RowBatch,
     attach_row_params,
+    check_row_params,
     current_weight,
     row_params,
     weighted_by,
@@ -586,14 +587,15 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
 
         """
         dataset = self.get_dataset(X, y)
-        split_params = {}
+        split_params, rows = {}, {}
         if fit_params:
-            plan = self._plan_fit_params(dataset, fit_params)
-            dataset = attach_row_params(dataset, plan.rows)
-            split_params = plan.split
+            split_params, rows, _ = self._plan_fit_params(dataset, fit_params)
+            dataset = attach_row_params(dataset, rows)
         if not self.train_split:
             return dataset, None
-        return self.train_split(dataset, y, **split_params)
+        dataset_train, dataset_valid = self.train_split(dataset, y, **split_params)
+        check_row_params(dataset_train, rows)
+        return dataset_train, dataset_valid
 
     def get_iterator(self, dataset: Any, training: bool = False) -> Any:
         """Return an iterator over the batches of a dataset.

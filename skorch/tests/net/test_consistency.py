@@ -113,3 +113,46 @@ def test_module_with_one_parameter_of_another_dtype(classifier_data, dtype):
     X, y = classifier_data
     X = X.astype(dtype)
     assert make(Scaled).fit(X, y).predict(X).shape == (200,)
+
+
+def test_class_weight_is_forgotten_when_it_is_taken_back(classifier_data):
+    X, y = classifier_data
+    net = make(class_weight={0: 0.0, 1: 0.0}, train_split=None).fit(X, y)
+    assert net.history[-1, 'train_loss'] == 0
+    net.set_params(class_weight=None).partial_fit(X, y)
+    assert net.history[-1, 'train_loss'] > 0
+
+
+def test_class_weight_needs_labels_that_are_known(classifier_data):
+    X, y = classifier_data
+
+    class Pairs(torch.utils.data.Dataset):
+        def __len__(self) -> int:
+            return len(X)
+
+        def __getitem__(self, i):
+            return X[i], y[i]
+
+    net = make(class_weight={0: 9.0}, train_split=None)
+    with pytest.raises(ValueError, match='Pairs does not tell its labels'):
+        net.fit(Pairs(), None)
+
+
+def test_split_that_loses_the_weights_is_refused(classifier_data):
+    X, y = classifier_data
+    net = make(train_split=lambda ds, y: (Dataset(ds.X[:50], ds.y[:50]), None))
+    with pytest.raises(ValueError, match='without the rows of sample_weight'):
+        net.fit(X, y, sample_weight=np.ones(len(X)))
+
+
+@pytest.mark.parametrize(
+    'criterion', [nn.MultiLabelSoftMarginLoss, nn.functional.multilabel_soft_margin_loss]
+)
+def test_multilabel_soft_margin(classifier_data, criterion):
+    X, _ = classifier_data
+    Y = (X[:, :2] > 0).astype('float32')
+    net = make(criterion=criterion, train_split=None, lr=0.5, max_epochs=60).fit(X, Y)
+    with torch.no_grad():
+        expected = torch.sigmoid(net.module_(torch.from_numpy(X))).numpy()
+    np.testing.assert_allclose(net.predict_proba(X), expected, atol=1e-6)
+    assert (net.predict(X) == Y).mean() > 0.9
