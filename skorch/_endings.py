@@ -3,26 +3,61 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import warnings
 from typing import Any
 
 from skorch.exceptions import SkorchWarning
 
+# Functions with which scikit-learn fits one estimator of several: folds, candidates, ensembles.
+_FITS_ONE_OF_MANY = {
+    '_fit_and_score',
+    '_fit_and_predict',
+    '_permutation_test_score',
+    '_incremental_fit_estimator',
+    '_parallel_build_estimators',
+    '_fit_single_estimator',
+    '_boost',
+    '_fit_binary',
+    '_fit_ovo_binary',
+    '_fit_estimator',
+    '_fit_classifier_calibrator_pair',
+    '_rfe_single_fit',
+}
+
+
+def callers() -> list[tuple[str, str]]:
+    """Return module and name of the functions up the call stack, the one that asks first."""
+    frame, found = inspect.currentframe(), []
+    while frame is not None:
+        found.append((frame.f_globals.get('__name__', ''), frame.f_code.co_name))
+        frame = frame.f_back
+    return found[1:]
+
 
 def inside_search() -> bool:
-    """Tell whether scikit-learn is cross-validating or searching further up the call stack.
+    """Tell whether scikit-learn is cross-validating, searching or fitting an ensemble.
 
-    Such a search goes on to its next fit if one returns, so that a single interrupt would not
+    It would go on to the next fit if this one returned, so that a single interrupt would not
     end it.
 
     """
-    frame = inspect.currentframe()
-    while frame is not None:
-        in_sklearn = frame.f_globals.get('__name__', '').startswith('sklearn.model_selection')
-        if in_sklearn and frame.f_code.co_name == '_fit_and_score':
-            return True
-        frame = frame.f_back
-    return False
+    return any(
+        module.startswith('sklearn.') and name in _FITS_ONE_OF_MANY for module, name in callers()
+    )
+
+
+def tell(message: str) -> None:
+    """Warn at the place outside of this package where the training was asked for."""
+    modules = (module for module, _ in callers())
+    level = 1 + sum(1 for _ in itertools.takewhile(is_own, modules))
+    warnings.warn(message, SkorchWarning, stacklevel=level)
+
+
+def is_own(module: str) -> bool:
+    """Tell modules of this package, without its tests, which stand for users."""
+    package, _, rest = module.partition('.')
+    return package == 'skorch' and rest.partition('.')[0] != 'tests'
 
 
 def end_by_interrupt(net: Any, X: Any, y: Any, interrupt: KeyboardInterrupt) -> None:
@@ -38,11 +73,9 @@ def end_by_interrupt(net: Any, X: Any, y: Any, interrupt: KeyboardInterrupt) -> 
     if inside_search():
         notify_error(net, X, y, interrupt)
         raise interrupt
-    warnings.warn(
+    tell(
         f'Training was interrupted in epoch {len(net.history)}; the net keeps the weights of this '
-        f'moment. Call partial_fit to train on.',
-        SkorchWarning,
-        stacklevel=4,
+        f'moment. Call partial_fit to train on.'
     )
 
 
@@ -56,11 +89,9 @@ def notify_error(net: Any, X: Any, y: Any, error: BaseException) -> None:
             if on_train_error is not None:
                 on_train_error(net, X=X, y=y, error=error)
         except Exception as exc:
-            warnings.warn(
+            tell(
                 f'{type(handler).__name__}.on_train_error failed with {exc!r} while the error '
-                f'{error!r} of the training was handled.',
-                SkorchWarning,
-                stacklevel=4,
+                f'{error!r} of the training was handled.'
             )
 
 
@@ -69,10 +100,8 @@ def warn_of_loss(net: Any, prefix: str) -> None:
     if net._loss_warned_:
         return
     net._loss_warned_ = True
-    warnings.warn(
+    tell(
         f'The {prefix} loss is not finite (NaN or infinity) in epoch {len(net.history)}. Look for '
         f'NaN in the data, lower the learning rate, or clip the gradients with '
-        f'skorch.callbacks.GradientNormClipping; training goes on.',
-        SkorchWarning,
-        stacklevel=3,
+        f'skorch.callbacks.GradientNormClipping; training goes on.'
     )
