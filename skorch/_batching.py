@@ -117,7 +117,9 @@ def batch_view(dataset: Any, net: Any) -> Any:
         return view
     # a subclass may hold its data in a way of its own
     if isinstance(dataset, Dataset) and hasattr(dataset, 'X') and hasattr(dataset, 'y'):
-        X = batchable(as_module_takes(dataset.X, vars(net).get('module_')))
+        X = dataset.X
+        if not has_own_items(dataset):
+            X = batchable(as_module_takes(X, vars(net).get('module_')))
         y = None if dataset.y is None else batchable(net._encode_targets(dataset.y))
         return dataset if X is dataset.X and y is dataset.y else with_data(dataset, X, y)
     # targets do not count in predictions, and may be anything
@@ -128,13 +130,17 @@ def batch_view(dataset: Any, net: Any) -> Any:
     return view_cls(dataset, encode)
 
 
+def has_own_items(dataset: Dataset) -> bool:
+    """Tell whether a skorch dataset makes its items in code of the user's own."""
+    cls = type(dataset)
+    return cls.__getitem__ is not Dataset.__getitem__ or cls.transform is not Dataset.transform
+
+
 def check_items(dataset: Any) -> None:
     """Raise if torch itself cannot make batches of the data of a skorch dataset."""
     while isinstance(dataset, Subset):
         dataset = dataset.dataset
-    cls = type(dataset)
-    stock = isinstance(dataset, Dataset) and cls.__getitem__ is Dataset.__getitem__
-    if stock and cls.transform is Dataset.transform:
+    if isinstance(dataset, Dataset) and not has_own_items(dataset):
         check_collatable(dataset.X)
         check_collatable(dataset.y)
 
@@ -196,4 +202,6 @@ def batch_of_no_rows(dataset: Any) -> Any:
         return None
     while isinstance(dataset, Subset):
         dataset = dataset.dataset
+    if isinstance(dataset, Dataset) and has_own_items(dataset):
+        return None  # its code is made for single rows
     return dataset[0:0] if isinstance(dataset, (Dataset, TensorDataset)) else None

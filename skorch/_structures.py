@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence
@@ -59,14 +60,30 @@ def rebuilt(mapping: Mapping[Any, Any], items: dict[Any, Any]) -> Any:
         return items
 
 
+def check_any(outputs: list[Any]) -> None:
+    """Raise if there are no outputs, of which nothing could be joined."""
+    if not outputs:
+        raise ValueError(
+            'There is nothing to predict: the iterator gave no batch. Pass at least one row, and '
+            'check samplers and iterators of your own.'
+        )
+
+
 def concatenate(outputs: list[Any]) -> Any:
     """Join the outputs of batches row by row, each entry of tuples and dicts for itself."""
+    check_any(outputs)
     first = outputs[0]
     if isinstance(first, (tuple, list)):
         return tuple(concatenate(list(entry)) for entry in zip(*outputs, strict=True))
     if isinstance(first, Mapping):
         return {key: concatenate([output[key] for output in outputs]) for key in first}
     return torch.cat(outputs)
+
+
+def concatenate_arrays(arrays: list[np.ndarray]) -> np.ndarray:
+    """Join the arrays of batches row by row."""
+    check_any(arrays)
+    return np.concatenate(arrays, axis=0)
 
 
 def as_floating(x: Any, module: Any) -> Any:

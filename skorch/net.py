@@ -46,6 +46,7 @@ from skorch._rowparams import (
 from skorch._structures import (
     as_floating,
     concatenate,
+    concatenate_arrays,
     detached,
     first_of,
     with_arguments,
@@ -857,13 +858,18 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
         -------
         array of shape (n, ...)
 
+        Raises
+        ------
+        ValueError
+            If there is no batch at all.
+
         """
         nonlinearity = self._get_predict_nonlinearity()
         outputs = [
             to_numpy(nonlinearity(first_of(y_pred)))
             for y_pred in self.forward_iter(X, training=False)
         ]
-        return np.concatenate(outputs, axis=0)
+        return concatenate_arrays(outputs)
 
     def _get_predict_nonlinearity(self) -> Callable[[Any], Any]:
         self.check_is_fitted()

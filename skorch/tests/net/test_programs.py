@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+import pytest
+import torch
+from torch import nn
 
 from skorch import NeuralNetClassifier
 from skorch.callbacks import EpochScoring, EpochTimer
-from skorch.tests.net.net_tools import Module, make_net, weights_of
+from skorch.dataset import Dataset
+from skorch.tests.net.net_tools import Module, make_net, state_of, weights_of
 from skorch.utils import to_tensor
 
 # ----------------------------------------------------------------------- methods that are called
@@ -72,3 +76,136 @@ def test_subclass_makes_callbacks_of_strings(data, device):
     names = [name for name, _ in net.callbacks_]
     assert names[-4:] == ['valid_f1', 'valid_accuracy', 'EpochTimer', 'print_log']
     assert len(net.history[:, ('valid_f1', 'valid_accuracy')]) == 2
+
+
+# ------------------------------------------------------------------------------- own datasets
+
+
+class FrameDataset(Dataset):
+    """Make items of the rows of a DataFrame in own code."""
+
+    codes = {'no': 0, 'yes': 1}
+
+    def __getitem__(self, i):
+        row = self.X.iloc[i]
+        target = 0 if self.y is None else self.y[i]
+        values = torch.tensor(row.drop('name').to_numpy(dtype='float32'))
+        return values, self.codes.get(target, target)
+
+
+class TransformedFrame(Dataset):
+    def transform(self, X, y):
+        del X['name']
+        values = np.array([*X.values()], dtype='float32')
+        return values.reshape(-1), FrameDataset.codes.get(y, 0 if y is None else y)
+
+
+class FrameItems(torch.utils.data.Dataset):
+    def __init__(self, X, y=None):
+        self.X = X
+        self.y = y
+
+    def __len__(self):
+        return len(self.X)
+
+    __getitem__ = FrameDataset.__getitem__
+    codes = FrameDataset.codes
+
+
+@pytest.fixture
+def frame_data(data):
+    pd = pytest.importorskip('pandas')
+    X, y = data
+    frame = pd.DataFrame(X, columns=[f'c{i}' for i in range(X.shape[1])])
+    return frame.assign(name='row'), y
+
+
+@pytest.mark.parametrize('dataset', [FrameDataset, TransformedFrame, FrameItems])
+@pytest.mark.parametrize('names', [None, ['no', 'yes']])
+@pytest.mark.parametrize('as_X', [False, True])
+def test_dataset_makes_items_of_a_frame_in_own_code(data, frame_data, dataset, names, as_X, device):
+    frame, y = frame_data
+    if dataset is TransformedFrame:
+        frame = frame.astype({'name': 'category'})  # a row of it is still an array
+    module = Module()
+    state = state_of(module)
+    net = make_net(device, cls=NeuralNetClassifier, module=module, train_split=None)
+    net.set_params(dataset=dataset)
+    targets = y if names is None else np.array(names)[y]
+    net.fit(*((dataset(frame, targets), None) if as_X else (frame, targets)))
+
+    module.load_state_dict(state)
+    other = make_net(device, cls=NeuralNetClassifier, module=module, train_split=None).fit(*data)
+    np.testing.assert_array_equal(weights_of(net), weights_of(other))
+    # what the dataset makes codes of are no labels of the net's
+    np.testing.assert_array_equal(net.predict(frame), other.predict(data[0]))
+
+
+def test_own_items_are_not_asked_for_several_rows_at_once(frame_data, device):
+    frame, y = frame_data
+    net = make_net(device, cls=NeuralNetClassifier, dataset=FrameDataset).fit(frame, y)
+    for method in (net.predict, net.predict_proba, net.forward):
+        with pytest.raises(ValueError, match=r'nothing to predict.*at least one row'):
+            method(frame[:0])
+
+
+# ------------------------------------------------------- targets that only the loss understands
+
+
+class MaskedLoss(nn.Module):
+    """Leave out rows without a label, which have the target -1."""
+
+    def forward(self, y_pred, y_true):
+        known = y_true >= 0
+        return nn.functional.cross_entropy(y_pred[known], y_true[known])
+
+
+class MaskedNet(NeuralNetClassifier):
+    def get_loss(self, y_pred, y_true, *args, **kwargs):
+        known = y_true >= 0
+        return super().get_loss(y_pred[known], y_true[known], *args, **kwargs)
+
+
+class Hinge(nn.Module):
+    def forward(self, y_pred, y_true):
+        return torch.relu(1 - y_pred[:, 0] * y_true).mean()
+
+
+UNLABELED = (slice(None, None, 3), -1)
+
+
+@pytest.mark.parametrize(
+    ('cls', 'criterion', 'n_out', 'hidden'),
+    [
+        (NeuralNetClassifier, MaskedLoss, 2, UNLABELED),
+        (NeuralNetClassifier, MaskedLoss, 9, UNLABELED),
+        (MaskedNet, nn.CrossEntropyLoss, 2, UNLABELED),
+        (MaskedNet, nn.CrossEntropyLoss, 9, UNLABELED),
+        (NeuralNetClassifier, nn.CrossEntropyLoss(ignore_index=-1), 2, UNLABELED),
+        (NeuralNetClassifier, nn.CrossEntropyLoss(ignore_index=-1), 9, UNLABELED),
+        (NeuralNetClassifier, nn.CrossEntropyLoss, 2, (slice(None, None, 3), -100)),
+        (NeuralNetClassifier, nn.CrossEntropyLoss(ignore_index=255), 2, (slice(0, 9), 255)),
+        (NeuralNetClassifier, Hinge, 1, None),
+    ],
+)
+@pytest.mark.parametrize('as_dataset', [False, True])
+def test_targets_reach_the_loss_as_they_are(
+    data, cls, criterion, n_out, hidden, as_dataset, device
+):
+    X, y = data
+    y = np.where(y == 0, -1, 1) if hidden is None else y.copy()
+    if hidden is not None:
+        rows, target = hidden
+        y[rows] = target
+    module = Module(n_out=n_out)
+    state = state_of(module)
+    options = {'criterion': criterion, 'module': module, 'train_split': None}
+    net = make_net(device, cls=cls, **options)
+    net.fit(*((Dataset(X, y), None) if as_dataset else (X, y)))
+
+    module.load_state_dict(state)
+    if cls is MaskedNet:
+        options['criterion'] = MaskedLoss
+    other = make_net(device, **options).fit(X, y)
+    np.testing.assert_array_equal(weights_of(net), weights_of(other))
+    assert set(np.unique(net.predict(X))) <= set(range(n_out))
