@@ -11,6 +11,7 @@ from skorch._batching import all_rows_in_order
 from skorch._labels import (
     EncodeOne,
     are_column_indices,
+    are_consecutive,
     decode,
     distinct_labels,
     encode,
@@ -19,6 +20,7 @@ from skorch._labels import (
     is_object,
     label_array,
     need_codes,
+    targets_of,
     unknown_labels,
     unknown_labels_message,
     without_column,
@@ -27,7 +29,7 @@ from skorch._losses import has_own_code, ignored_label
 from skorch._randomness import get_random_state, set_random_state
 from skorch._routing import is_stock
 from skorch._structures import first_of
-from skorch.dataset import Dataset
+from skorch.dataset import Dataset, ValidSplit
 from skorch.utils import is_dataset
 
 
@@ -156,5 +158,25 @@ class LabelsMixin:
             return None
         return EncodeOne(self.classes_, self.ignored_label_, strict)
 
+    def _predicts_labels(self: Any) -> bool:
+        """Tell whether predictions are labels, so that they have to be decoded.
+
+        A net that was loaded, not fitted, knows labels only if they were given as ``classes``.
+
+        """
+        if 'classes_inferred_' in vars(self) or self.classes is None:
+            return bool(self.encodes_labels_)
+        return len(self.classes) > 0 and not are_consecutive(np.asarray(self.classes))
+
     def _decode_labels(self: Any, y: np.ndarray) -> np.ndarray:
-        return decode(y, self.classes_, self.ignored_label_) if self.encodes_labels_ else y
+        return decode(y, self.classes_, self.ignored_label_) if self._predicts_labels() else y
+
+    def _split(self: Any, dataset: Any, y: Any, params: dict[str, Any]) -> Any:
+        """Stratify by the targets that a dataset tells; without single labels do not stratify."""
+        split = self.train_split
+        if not (isinstance(split, ValidSplit) and split.stratified):
+            return super()._split(dataset, y, params)  # type: ignore[misc]
+        y = targets_of(dataset) if y is None else y
+        if y is None or without_column(label_array(y)).ndim != 1:
+            split = ValidSplit(split.cv, stratified=False, random_state=split.random_state)
+        return split(dataset, y, **params)

@@ -223,6 +223,12 @@ def class_weight_by_code(
         weights[present] = compute_class_weight(class_weight, classes=present, y=codes)
         return weights
     known = dict(zip(y.tolist(), codes.tolist(), strict=True))
+    unknown = [label for label in class_weight if label not in known]
+    if unknown and set(known) - set(class_weight):
+        raise ValueError(
+            f'class_weight has weights for {unknown!r}, which are no labels in y, and none for '
+            f'{sorted(set(known) - set(class_weight))!r}. Use the labels as y has them.'
+        )
     for label, weight in dict(class_weight).items():
         if label in known:
             weights[known[label]] = weight

@@ -22,6 +22,7 @@ from skorch._structures import uncompiled
 
 CROSS_ENTROPY_LOSSES = (nn.CrossEntropyLoss, F.cross_entropy)
 CLASS_INDEX_LOSSES = (*CROSS_ENTROPY_LOSSES, nn.NLLLoss, F.nll_loss)
+NLL_LOSSES = (nn.NLLLoss, F.nll_loss)
 PROBABILITY_LOSSES = (
     nn.BCELoss,
     nn.BCEWithLogitsLoss,
@@ -142,6 +143,12 @@ def match_target(criterion: Any, y_pred: Any, y_true: Any) -> Any:
         return as_class_indices(y_pred, y_true)
     if is_loss(criterion, ELEMENTWISE_LOSSES):
         y_true = y_true if own else with_shape_of(y_pred, y_true)
+        if y_true.shape != y_pred.shape and not own:
+            raise ValueError(
+                f'The criterion compares each output with its target, but the module returned '
+                f'shape {tuple(y_pred.shape)} and the target has shape {tuple(y_true.shape)}. Give '
+                f'the last layer as many outputs as y has columns.'
+            )
         if y_true.dtype != y_pred.dtype and y_pred.is_floating_point():
             y_true = y_true.to(y_pred.dtype)
     return y_true
@@ -264,14 +271,26 @@ def are_log_probabilities(y_pred: torch.Tensor, eps: float) -> bool:
     """
     if y_pred.numel() == 0 or not bool((y_pred < -eps).any()):
         return False
-    if bool((y_pred > eps).any()):
-        raise ValueError(
-            f'NLLLoss takes probabilities of the classes, or their logarithms, from the module, '
-            f'but it returned values from {y_pred.min().item():.3g} to {y_pred.max().item():.3g}. '
-            f'Let it return softmax or log_softmax of them, or use criterion='
-            f'torch.nn.CrossEntropyLoss.'
-        )
-    return True
+    if sum_to_one(y_pred.exp()):
+        return True
+    raise ValueError(
+        f'NLLLoss takes probabilities of the classes, or their logarithms, from the module, but '
+        f'it returned values from {y_pred.min().item():.3g} to {y_pred.max().item():.3g} that are '
+        f'neither. Let it return softmax or log_softmax of them, or use criterion='
+        f'torch.nn.CrossEntropyLoss.'
+    )
+
+
+def sum_to_one(probabilities: torch.Tensor) -> bool:
+    """Tell whether the probabilities of the classes, in the second dimension, sum to 1."""
+    total = probabilities.float().sum(min(1, probabilities.ndim - 1))
+    return torch.allclose(total, torch.ones_like(total), atol=0.05)
+
+
+def as_probabilities(y_pred: torch.Tensor) -> torch.Tensor:
+    """Return probabilities of the classes also where a module returns their logarithms."""
+    is_log = y_pred.numel() > 0 and bool((y_pred < 0).any()) and sum_to_one(y_pred.exp())
+    return y_pred.exp() if is_log else y_pred
 
 
 def is_multilabel_loss(criterion: Any) -> bool:

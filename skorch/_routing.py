@@ -13,12 +13,14 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils import metadata_routing
 from sklearn.utils._metadata_requests import RequestMethod
 
 from skorch._structures import merge_inputs, uncompiled
 from skorch.dataset import get_len
+from skorch.utils import to_numpy
 
 ROUTED_METHODS = ('fit', 'partial_fit')
 
@@ -127,7 +129,7 @@ def plan_fit_params(
         if not known and not any(name in method for method in methods):
             plan.unknown.append(name)
     if n_rows is not None and 'sample_weight' in plan.rows:
-        check_weight_length(plan.rows['sample_weight'], n_rows)
+        check_weights(plan.rows['sample_weight'], n_rows)
     return plan
 
 
@@ -141,12 +143,19 @@ def is_per_row(value: Any, n_rows: int | None) -> bool:
         return False
 
 
-def check_weight_length(sample_weight: Any, n_rows: int) -> None:
-    """Raise if there is not one weight for each row."""
+def check_weights(sample_weight: Any, n_rows: int) -> None:
+    """Raise if there is not one finite weight of at least 0 for each row."""
     if not is_per_row(sample_weight, n_rows):
         got = len(sample_weight) if hasattr(sample_weight, '__len__') else repr(sample_weight)
         raise ValueError(
             f'sample_weight needs one weight for each of the {n_rows} rows of X, got {got}.'
+        )
+    values = np.asarray(to_numpy(sample_weight), dtype='float64')
+    if not np.isfinite(values).all() or (values < 0).any():
+        bad = values[~np.isfinite(values) | (values < 0)].ravel()
+        raise ValueError(
+            f'sample_weight needs finite weights of at least 0, got {bad[0]} among others. Replace '
+            f'these {len(bad)} weight(s), or leave the rows out.'
         )
 
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from sklearn.base import ClassifierMixin
 from torch import nn
 from torch.utils.data import DataLoader
 
 from skorch._label_learning import LabelsMixin
 from skorch._labels import (
+    are_consecutive,
     are_ragged,
     are_signs,
     class_weight_by_code,
@@ -21,11 +21,14 @@ from skorch._labels import (
     is_discrete,
     label_array,
     targets_of,
+    unknown_labels,
     without_column,
 )
 from skorch._losses import (
+    NLL_LOSSES,
     SIGN_LOSSES,
     are_log_probabilities,
+    as_probabilities,
     ignored_label,
     is_loss,
     is_multilabel_loss,
@@ -258,9 +261,15 @@ class NeuralNetClassifier(_Classifier):
             If the module returns neither probabilities nor their logarithms for NLLLoss.
 
         """
-        if is_loss(self.criterion_, (nn.NLLLoss, F.nll_loss)) and isinstance(y_pred, torch.Tensor):
+        if is_loss(self.criterion_, NLL_LOSSES) and isinstance(y_pred, torch.Tensor):
             y_pred = self._log_probabilities(y_pred)
         return super().get_loss(y_pred, y_true, *args, **kwargs)
+
+    def _get_predict_nonlinearity(self) -> Any:
+        nonlinearity = super()._get_predict_nonlinearity()
+        if self.predict_nonlinearity == 'auto' and is_loss(self.criterion_, NLL_LOSSES):
+            return as_probabilities
+        return nonlinearity
 
     def _log_probabilities(self, y_pred: torch.Tensor) -> torch.Tensor:
         eps = torch.finfo(y_pred.dtype).eps
@@ -286,7 +295,7 @@ class NeuralNetClassifier(_Classifier):
         proba = self.predict_proba(X)
         if vars(self).get('multilabel_') and is_multilabel_loss(self.criterion_):
             return (proba > 0.5).astype(np.int64)
-        if self.encodes_labels_:
+        if self._predicts_labels():
             # a module may have more outputs than there are labels
             proba = proba[:, : len(self.classes_)]
         return self._decode_labels(proba.argmax(axis=1))
@@ -300,11 +309,13 @@ class NeuralNetBinaryClassifier(_Classifier):
         criterion: Any = nn.BCEWithLogitsLoss,
         train_split: Any = ValidSplit(5, stratified=True),  # noqa: B008  it is never changed
         threshold: float = 0.5,
+        classes: Any = None,
         class_weight: Any = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(module, *args, criterion=criterion, train_split=train_split, **kwargs)
         self.threshold = threshold
+        self.classes = classes
         self.class_weight = class_weight
 
     def check_data(self, X: Any, y: Any) -> None:
@@ -339,12 +350,23 @@ class NeuralNetBinaryClassifier(_Classifier):
                 f'{type(self).__name__} takes two labels, got {len(classes)}: '
                 f'{classes[:5].tolist()!r}. Use NeuralNetClassifier for more than two.'
             )
+        if self.classes is not None and len(self.classes):
+            given = np.asarray(self.classes)
+            unknown = unknown_labels(labels, given)
+            if not unknown:
+                return not are_consecutive(given)
+            if not set(labels.tolist()) <= {0, 1}:
+                raise ValueError(
+                    f'`classes` is {given.tolist()!r}, but y has other labels: {unknown!r}. Give '
+                    f'both labels as `classes`, or leave it out.'
+                )
+            return False
         if are_signs(classes) and (is_loss(self.criterion_, SIGN_LOSSES) or self._has_own_loss()):
             return False
         return classes.dtype == bool or not set(classes.tolist()) <= {0, 1}
 
     def _decode_labels(self, y: np.ndarray) -> np.ndarray:
-        if not self.encodes_labels_:
+        if not self._predicts_labels():
             return y
         # with a single known label there is nothing else to predict
         return self.classes_.take(np.asarray(y).astype(np.int64), mode='clip')
@@ -426,6 +448,8 @@ def get_neural_net_binary_clf_doc(doc: str) -> str:
     """
     parameters = """threshold : float (default=0.5)
         The second label is predicted where its probability is above.
+    classes : list of two labels or None (default=None)
+        The negative and the positive label. By default they are learnt from y, in sorted order.
     class_weight : dict, 'balanced' or None (default=None)
         Weight of each label in the training loss."""
     task = 'Classifier for two labels around a PyTorch module with one output.'

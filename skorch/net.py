@@ -594,9 +594,12 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
             dataset = attach_row_params(dataset, rows)
         if not self.train_split:
             return dataset, None
-        dataset_train, dataset_valid = self.train_split(dataset, y, **split_params)
+        dataset_train, dataset_valid = self._split(dataset, y, split_params)
         check_row_params(dataset_train, rows)
         return dataset_train, dataset_valid
+
+    def _split(self, dataset: Any, y: Any, params: Mapping[str, Any]) -> Any:
+        return self.train_split(dataset, y, **params)
 
     def get_iterator(self, dataset: Any, training: bool = False) -> Any:
         """Return an iterator over the batches of a dataset.

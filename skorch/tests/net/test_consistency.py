@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from skorch import NeuralNetClassifier
+from skorch import NeuralNetBinaryClassifier, NeuralNetClassifier, NeuralNetRegressor
 from skorch.dataset import Dataset
 
 
@@ -156,3 +156,103 @@ def test_multilabel_soft_margin(classifier_data, criterion):
         expected = torch.sigmoid(net.module_(torch.from_numpy(X))).numpy()
     np.testing.assert_allclose(net.predict_proba(X), expected, atol=1e-6)
     assert (net.predict(X) == Y).mean() > 0.9
+
+
+@pytest.mark.parametrize('labels', [('b', 'm'), (5, 15)])
+def test_named_classes_decode_predictions_of_a_net_that_was_loaded(
+    classifier_data, tmp_path, labels
+):
+    X, y = classifier_data
+    y = np.array(labels)[y]
+    net = make(max_epochs=5).fit(X, y)
+    net.save_params(f_params=tmp_path / 'params.pt')
+    loaded = make(classes=list(labels)).initialize()
+    loaded.load_params(f_params=tmp_path / 'params.pt')
+    assert loaded.predict(X).tolist() == net.predict(X).tolist()
+
+
+def test_named_classes_of_a_binary_net(classifier_data, tmp_path):
+    X, y = classifier_data
+    y = np.array(['yes', 'no'])[y]
+
+    def binary(**kwargs):
+        return NeuralNetBinaryClassifier(
+            nn.Linear, module__in_features=20, module__out_features=1, verbose=0, **kwargs
+        )
+
+    net = binary(classes=['yes', 'no'], lr=0.1).fit(X, y)
+    assert net.score(X, y) > 0.8
+    net.save_params(f_params=tmp_path / 'params.pt')
+    loaded = binary(classes=['yes', 'no']).initialize()
+    loaded.load_params(f_params=tmp_path / 'params.pt')
+    assert loaded.predict(X).tolist() == net.predict(X).tolist()
+    with pytest.raises(ValueError, match='y has other labels'):
+        binary(classes=['yes', 'maybe']).fit(X, y)
+
+
+class LogSoftmax(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense = nn.Linear(20, 2)
+
+    def forward(self, X):
+        return torch.log_softmax(self.dense(X), -1)
+
+
+def test_logarithms_of_probabilities_are_predicted_as_probabilities(classifier_data):
+    X, y = classifier_data
+    net = make(LogSoftmax, criterion=nn.NLLLoss).fit(X, y)
+    proba = net.predict_proba(X)
+    assert (proba >= 0).all()
+    np.testing.assert_allclose(proba.sum(1), 1, atol=1e-5)
+
+
+def test_outputs_that_are_no_probabilities_are_refused_by_nll_loss(classifier_data):
+    module = nn.Sequential(nn.Linear(20, 2), nn.Softplus(), nn.Threshold(-9, 0))
+    negative = type('Negative', (nn.Module,), {'forward': lambda self, X: -module(X)})
+    with pytest.raises(ValueError, match='that are neither'):
+        make(negative, criterion=nn.NLLLoss, optimizer=NoSteps).fit(*classifier_data)
+
+
+class NoSteps(torch.optim.SGD):
+    """An optimizer for modules without parameters."""
+
+    def __init__(self, params, lr) -> None:
+        super().__init__([nn.Parameter(torch.zeros(1))], lr=lr)
+
+
+def test_more_targets_than_outputs_are_refused(classifier_data):
+    X, y = classifier_data
+    net = NeuralNetRegressor(nn.Linear(20, 1), verbose=0)
+    with pytest.raises(ValueError, match=r'shape \(128, 1\) and the target has shape \(128, 2\)'):
+        net.fit(X, np.stack([y, y], 1).astype('float32'))
+
+
+def test_class_weight_for_no_label_is_refused(classifier_data):
+    with pytest.raises(ValueError, match=r"weights for \['B'\], which are no labels"):
+        make(class_weight={'B': 2, 0: 1}).fit(*classifier_data)
+
+
+@pytest.mark.parametrize('bad', [-1.0, np.nan, np.inf])
+def test_weights_that_cannot_be_are_refused(classifier_data, bad):
+    X, y = classifier_data
+    weights = np.ones(len(X))
+    weights[3] = bad
+    with pytest.raises(ValueError, match='finite weights of at least 0'):
+        make().fit(X, y, sample_weight=weights)
+
+
+def test_default_split_takes_datasets_and_several_labels(classifier_data):
+    X, y = classifier_data
+
+    class Pairs(torch.utils.data.Dataset):
+        def __len__(self) -> int:
+            return len(X)
+
+        def __getitem__(self, i):
+            return X[i], y[i]
+
+    assert 'valid_acc' in make().fit(Pairs(), None).history[-1]
+    Y = (X[:, :2] > 0).astype('float32')
+    net = make(criterion=nn.BCEWithLogitsLoss).fit(X, Y)
+    assert 'valid_loss' in net.history[-1]
