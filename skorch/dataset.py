@@ -75,7 +75,8 @@ def get_len(data: Any) -> int:
     ----------
     data : object
         Array, tensor, scipy sparse matrix, pandas object, sequence of rows, dataset; a mapping,
-        list or tuple of such. A list of lists counts as several inputs, one per inner list.
+        list or tuple of such. A list of lists counts as several inputs, one per inner list. Of
+        what a tokenizer makes, a mapping with ``input_ids``, these are counted and nothing else.
 
     Returns
     -------
@@ -89,6 +90,8 @@ def get_len(data: Any) -> int:
         If a piece has no length.
 
     """
+    if isinstance(data, Mapping) and 'input_ids' in data:
+        return _length(data['input_ids'])
     lengths = list(_lengths(data))
     if not lengths:
         raise ValueError(

@@ -23,6 +23,7 @@ from sklearn.model_selection import (
 from torch.utils.data import DataLoader, IterableDataset, Subset, TensorDataset
 
 from skorch.dataset import Dataset, ValidSplit, get_len, unpack_data
+from skorch.tests.naming import name_of
 from skorch.utils import data_from_dataset, is_dataset, is_skorch_dataset
 
 pd = pytest.importorskip('pandas')
@@ -76,6 +77,8 @@ class TestGetLen:
             ([[1, 2, 3], [4, 5, 6]], 3),
             ({'x': A, 'y': [1, 2, 3, 4]}, 4),
             ({'x': {'deep': A}, 'y': [A, A]}, 4),
+            ({'x': A[:2], 'input_ids': A}, 4),
+            ({'input_ids': [[1, 2], [3], [4]]}, 3),
             ([FRAME, sparse.csr_matrix(A)], 4),
             ([{'a': 1}, {'a': 2}], 2),
             (Dataset(A), 4),
@@ -166,7 +169,7 @@ class TestDataset:
         ids=type,
     )
     @pytest.mark.parametrize(
-        'i', [slice(1, 3), slice(1, 2), [2, 0], np.array([1]), Y == 1, slice(0, 0)], ids=str
+        'i', [slice(1, 3), slice(1, 2), [2, 0], np.array([1]), Y == 1, slice(0, 0)], ids=name_of
     )
     def test_several_rows(self, X, i):
         Xi, yi = Dataset(X, Y)[i]
@@ -479,7 +482,7 @@ class TestValidSplit:
         'frame': pd.DataFrame({'a': LABELS}),
     }
 
-    @pytest.mark.parametrize('cv', [2, 0.5, StratifiedKFold(2)], ids=str)
+    @pytest.mark.parametrize('cv', [2, 0.5, StratifiedKFold(2)], ids=name_of)
     @pytest.mark.parametrize('kind', STRATIFIABLE)
     def test_stratified_split_keeps_proportions(self, dataset, kind, cv):
         train, valid = indices(ValidSplit(cv, stratified=True)(dataset, self.STRATIFIABLE[kind]))
@@ -502,7 +505,7 @@ class TestValidSplit:
         assert np.bincount(y[valid]).tolist() == [10, 10, 10]
         assert np.bincount(y[train]).tolist() == [40, 40, 40]
 
-    @pytest.mark.parametrize('cv', [5, 0.2, StratifiedKFold(2)], ids=str)
+    @pytest.mark.parametrize('cv', [5, 0.2, StratifiedKFold(2)], ids=name_of)
     def test_stratified_without_y(self, dataset, cv):
         with pytest.raises(ValueError, match=r'stratified split needs y, but got y=None. Pass y'):
             ValidSplit(cv, stratified=True)(dataset)
@@ -583,7 +586,7 @@ class TestValidSplit:
         with pytest.raises(ValueError, match=f'between 0 and 1, but got cv={cv}. Give an int'):
             ValidSplit(cv)(dataset)
 
-    @pytest.mark.parametrize('cv', [5, KFold(2), [([0], [1])]], ids=str)
+    @pytest.mark.parametrize('cv', [5, KFold(2), [([0], [1])]], ids=name_of)
     def test_random_state_without_effect(self, cv):
         with pytest.raises(ValueError, match='random_state only has an effect where'):
             ValidSplit(cv, random_state=0)
@@ -593,7 +596,7 @@ class TestValidSplit:
         with pytest.raises(ValueError, match=r'cv=\[\] gives no split at all'):
             ValidSplit(cv)(dataset)
 
-    @pytest.mark.parametrize('cv', ['a', 1, 30], ids=str)
+    @pytest.mark.parametrize('cv', ['a', 1, 30], ids=name_of)
     def test_cv_of_another_kind_is_scikit_learns_error(self, dataset, cv):
         with pytest.raises(ValueError, match=r'n_splits|Expected `?cv'):
             ValidSplit(cv)(dataset)

@@ -209,3 +209,26 @@ def test_targets_reach_the_loss_as_they_are(
     other = make_net(device, **options).fit(X, y)
     np.testing.assert_array_equal(weights_of(net), weights_of(other))
     assert set(np.unique(net.predict(X))) <= set(range(n_out))
+
+
+# ------------------------------------------------------------------------------- own batches
+
+
+def flatten_pairs(batch):
+    """Make a batch of a tokenizer's kind: more token rows, and targets, than rows of X."""
+    rows = torch.stack([torch.as_tensor(X) for X, _ in batch])
+    ids = torch.arange(len(batch)).repeat_interleave(2)
+    targets = torch.as_tensor([y for _, y in batch])[ids]
+    return {'X': rows, 'input_ids': ids}, targets
+
+
+class Pairs(Module):
+    def forward(self, X, input_ids=None):
+        output = super().forward(X)
+        return output if input_ids is None else output[input_ids]
+
+
+def test_batch_of_token_rows_counts_the_tokens(data, device):
+    net = make_net(device, module=Pairs, iterator_train__collate_fn=flatten_pairs)
+    net.set_params(train_split=None).fit(*data)
+    assert net.history[-1, 'batches', :, 'train_batch_size'] == [80] * 5
