@@ -97,7 +97,7 @@ def _read(content: Any, outer: Mapping[str, Any], plan: LoadPlan) -> dict[str, A
     names = Names(carried_by(outer))
     if archive:
         return _ArchiveUnpickler(content, names, plan).load()
-    return _NestedUnpickler(content, names, plan).load()
+    return _RestrictedUnpickler(content, names, plan).load()
 
 
 class _Compiled(PartOfCompiler):
@@ -123,6 +123,8 @@ def _compiled_anew(value: Any, state: Mapping[str, Any]) -> Any:
 
 
 class _RestrictedUnpickler(pickle.Unpickler):
+    """Reads the bytes that versions 1.2 to 1.4.0 wrote."""
+
     def __init__(self, content: bytes, names: Names, plan: LoadPlan) -> None:
         super().__init__(io.BytesIO(content))
         self.names = names
@@ -144,10 +146,6 @@ class _RestrictedUnpickler(pickle.Unpickler):
             # A `weights_only=False` that comes with the pickle allows no further names.
             kwargs = {**kwargs, 'weights_only': True}
         return call_torch_load(lambda: io.BytesIO(content), kwargs)
-
-
-class _NestedUnpickler(_RestrictedUnpickler):
-    """Reads the bytes that versions 1.2 to 1.4.0 wrote."""
 
 
 class _ArchiveUnpickler(_RestrictedUnpickler):

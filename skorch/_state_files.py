@@ -190,16 +190,24 @@ def _read_torch(file: StateFile, plan: LoadPlan) -> Any:
         if not plan.kwargs['weights_only'] or 'numpy' not in str(exc):
             raise
     # Earlier versions saved a learning rate from np.logspace as the numpy number that it was.
-    with torch.serialization.safe_globals(_numpy_numbers()):
+    with torch.serialization.safe_globals(_parts_of_numpy()):
         return call_torch_load(file.open, plan.kwargs)
 
 
-def _numpy_numbers() -> list[Any]:
-    """Return what rebuilds numbers of numpy, under the names that its versions used."""
-    rebuild = np.float64(0).__reduce__()[0]
-    names = ('numpy._core.multiarray.scalar', 'numpy.core.multiarray.scalar')
-    kinds = {type(np.dtype(kind)) for kind in '?bBhHiIlLqQefdFD'}
-    return [*((rebuild, name) for name in names), np.dtype, *kinds]
+def _parts_of_numpy() -> list[Any]:
+    """Return what rebuilds plain numbers and arrays, under the names that numpy's versions used.
+
+    These are data as tensors are; arrays of objects are not among them.
+
+    """
+    functions = {
+        'scalar': np.float64(0).__reduce__()[0],
+        '_reconstruct': np.empty(0).__reduce__()[0],
+    }
+    homes = ('numpy._core.multiarray', 'numpy.core.multiarray')
+    named = [(func, f'{home}.{name}') for home in homes for name, func in functions.items()]
+    kinds = {type(np.dtype(kind)) for kind in '?bBhHiIlLqQefdgFDGSUMm'}
+    return [*named, np.ndarray, np.dtype, *kinds]
 
 
 def _same_kind(exc: Exception) -> type[Exception]:

@@ -19,6 +19,7 @@ from skorch import NeuralNetBinaryClassifier, NeuralNetClassifier
 from skorch.callbacks import BatchScoring, Callback, EpochScoring
 from skorch.dataset import Dataset, ValidSplit
 from skorch.helper import SliceDataset, predefined_split
+from skorch.tests.naming import name_of
 
 N = 120
 
@@ -112,7 +113,7 @@ def assert_learnt(net, X, y, classes):
         [0.0, 1.0, 2.0],
         ['2', '10', '1'],
     ],
-    ids=str,
+    ids=name_of,
 )
 @pytest.mark.parametrize('split', [True, False])
 def test_labels_of_all_kinds(make, three, labels, split):
@@ -136,7 +137,7 @@ CONTAINERS = {
 
 
 @pytest.mark.parametrize('container', CONTAINERS)
-@pytest.mark.parametrize('labels', [['ant', 'bee', 'cat'], [5, 6, 7], [0, 1, 2]], ids=str)
+@pytest.mark.parametrize('labels', [['ant', 'bee', 'cat'], [5, 6, 7], [0, 1, 2]], ids=name_of)
 def test_containers_of_labels(make, three, container, labels):
     X, codes = three
     y = [labels[code] for code in codes]
@@ -168,7 +169,7 @@ def test_codes_of_all_kinds(make, three, dtype):
 
 
 @pytest.mark.parametrize(
-    'labels', [[False, True], ['n', 'y'], [-1, 1], [5, 9], [1, 2], [1, 0]], ids=str
+    'labels', [[False, True], ['n', 'y'], [-1, 1], [5, 9], [1, 2], [1, 0]], ids=name_of
 )
 def test_two_labels(make, make_binary, two, labels):
     X, codes = two
@@ -177,7 +178,7 @@ def test_two_labels(make, make_binary, two, labels):
     assert_learnt(make_binary().fit(X, y), X, y, sorted(labels))
 
 
-@pytest.mark.parametrize('labels', [[0, 2, 4], [1, 2, 3]], ids=str)
+@pytest.mark.parametrize('labels', [[0, 2, 4], [1, 2, 3]], ids=name_of)
 def test_columns_of_a_wider_output_keep_their_meaning(make, three, labels):
     X, codes = three
     y = np.array(labels)[codes]
@@ -361,7 +362,7 @@ class Watch(Callback):
         self.seen.append(('dataset', [dataset_train[0][1], dataset_valid[0][1]]))
 
 
-@pytest.mark.parametrize('labels', [['a', 'b', 'c'], [-1, 0, 5], [False, True, True]], ids=str)
+@pytest.mark.parametrize('labels', [['a', 'b', 'c'], [-1, 0, 5], [False, True, True]], ids=name_of)
 def test_only_batches_hold_codes(make, three, labels):
     X, codes = three
     y = np.array(labels)[codes]
@@ -523,7 +524,7 @@ def test_dataset_class_that_makes_codes(make, three):
     assert (net.predict(X) == codes).mean() > 0.9
 
 
-@pytest.mark.parametrize('labels', [['a', 'b', 'c'], [5, 6, 7]], ids=str)
+@pytest.mark.parametrize('labels', [['a', 'b', 'c'], [5, 6, 7]], ids=name_of)
 @pytest.mark.parametrize('dataset', [Dataset, Items, Stream])
 def test_validation_data_with_labels(make, three, labels, dataset):
     X, codes = three
@@ -641,7 +642,7 @@ def test_labels_that_mean_something_to_a_loss_of_the_users_own(make, three):
 # ------------------------------------------------------------------------------------- class weight
 
 
-@pytest.mark.parametrize('labels', [['a', 'b', 'c'], [0, 1, 2], [-3, 0, 9]], ids=str)
+@pytest.mark.parametrize('labels', [['a', 'b', 'c'], [0, 1, 2], [-3, 0, 9]], ids=name_of)
 def test_class_weight_equals_weights_of_the_rows(make, three, labels):
     X, codes = three
     y = np.array(labels)[codes]

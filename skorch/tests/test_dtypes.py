@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from skorch._dtypes import batchable, check_collatable, narrowed
+from skorch.tests.naming import name_of
 
 
 @pytest.mark.parametrize(
@@ -75,7 +76,7 @@ def test_batchable(dtype, shape, expected):
         ['a', 'b'],
         None,
     ],
-    ids=str,
+    ids=name_of,
 )
 def test_batchable_leaves_the_rest(data):
     assert batchable(data) is data

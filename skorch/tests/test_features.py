@@ -12,6 +12,7 @@ from torch import nn
 from skorch import NeuralNetClassifier
 from skorch._features import as_module_takes, columns_go_by_name, has_columns, is_integer
 from skorch.dataset import Dataset
+from skorch.tests.naming import name_of
 
 
 class OneInput(nn.Module):
@@ -234,7 +235,7 @@ def test_sequences_of_tokens_may_differ_in_length(device):
         ([np.zeros(2), np.zeros(2)], False),
         ({'a': np.zeros((2, 2))}, False),
     ],
-    ids=repr,
+    ids=name_of,
 )
 def test_has_columns(X, expected):
     assert has_columns(X) is expected

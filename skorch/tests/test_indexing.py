@@ -12,6 +12,7 @@ from hypothesis import given, strategies as st
 from scipy import sparse
 
 from skorch._indexing import is_container, row_sliceable
+from skorch.tests.naming import name_of
 from skorch.utils import (
     _indexing_list_tuple_of_data,
     _normalize_numpy_indices,
@@ -107,7 +108,7 @@ def test_none_stays_none(rows):
     assert multi_indexing(None, ROWS[rows]) is None
 
 
-@pytest.mark.parametrize('rows', [1, *ROWS.values()], ids=str)
+@pytest.mark.parametrize('rows', [1, *ROWS.values()], ids=name_of)
 def test_mappings_give_a_dict(rows):
     data = collections.OrderedDict(x=A, y=[1, 2, 3, 4], z={'deep': torch.tensor(A)})
     got = multi_indexing(data, rows)

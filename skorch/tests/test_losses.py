@@ -22,6 +22,7 @@ from skorch._losses import (
     takes,
     weighted_loss,
 )
+from skorch.tests.naming import name_of
 
 N = 6
 
@@ -114,7 +115,7 @@ def y_true():
 # ---------------------------------------------------------------------------------- (n,), (n, 1)
 
 
-@pytest.mark.parametrize('criterion', SQUARED_ERRORS, ids=str)
+@pytest.mark.parametrize('criterion', SQUARED_ERRORS, ids=name_of)
 def test_flat_target_of_column_prediction(criterion, y_pred, y_true):
     expected = ((y_pred[:, 0] - y_true) ** 2).mean()
     loss = loss_of_batch(criterion, y_pred, y_true)
@@ -126,7 +127,7 @@ def test_flat_target_of_column_prediction(criterion, y_pred, y_true):
 @pytest.mark.parametrize(
     'criterion',
     [nn.MSELoss(), F.mse_loss, OwnModule(), Inner(), ByKeyword(), own_function],
-    ids=str,
+    ids=name_of,
 )
 def test_column_target_of_flat_prediction(criterion, y_pred, y_true):
     expected = ((y_pred[:, 0] - y_true) ** 2).mean()
@@ -346,7 +347,7 @@ WEIGHTS = torch.tensor([2.0, 1.0, 0.0, 3.0, 1.0, 2.0])
         (nn.MultiLabelSoftMarginLoss(), ONE_HOT),
         (nn.KLDivLoss(reduction='batchmean'), ONE_HOT),
     ],
-    ids=str,
+    ids=name_of,
 )
 def test_integer_weights_are_repeated_rows(criterion, y_true):
     y_pred = torch.randn(N, 3)
@@ -358,7 +359,7 @@ def test_integer_weights_are_repeated_rows(criterion, y_true):
     assert torch.equal(ones, loss_of_batch(criterion, y_pred, y_true))
 
 
-@pytest.mark.parametrize('criterion', [nn.MSELoss(), F.mse_loss], ids=str)
+@pytest.mark.parametrize('criterion', [nn.MSELoss(), F.mse_loss], ids=name_of)
 def test_weights_with_flat_target_of_column_prediction(criterion, y_pred, y_true):
     expected = (WEIGHTS * (y_pred[:, 0] - y_true) ** 2).sum() / WEIGHTS.sum()
     torch.testing.assert_close(loss_of_batch(criterion, y_pred, y_true, WEIGHTS), expected)

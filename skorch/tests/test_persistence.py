@@ -8,7 +8,9 @@ import io
 import json
 import os
 import pickle
+import signal
 import threading
+import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -42,6 +44,16 @@ class Criterion(nn.CrossEntropyLoss):
 
     def forward(self, y_pred: Any, y_true: Any) -> Any:
         return super().forward(y_pred + self.bias, y_true)
+
+
+class WithExtra(MLPModule):
+    """A module with a state beside parameters and buffers."""
+
+    def get_extra_state(self) -> Any:
+        return getattr(self, 'extra', None)
+
+    def set_extra_state(self, state: Any) -> None:
+        self.extra = state
 
 
 def make_net(**kwargs: Any) -> NeuralNetClassifier:
@@ -169,6 +181,39 @@ class TestSaveAndLoad:
         net.load_params(f_optimizer=tmp_path / 'optimizer.pt')
         assert net.optimizer_.param_groups[0]['lr'] == 0.125
 
+    @pytest.mark.parametrize('lr', [np.longdouble(0.5), np.array(0.5), np.array(0.5, 'float32')])
+    def test_rarer_learning_rate_of_numpy(self, lr: Any, tmp_path: Path) -> None:
+        path = tmp_path / 'optimizer.pt'
+        fitted(optimizer=torch.optim.SGD, lr=lr).save_params(f_optimizer=path)
+        other = fitted(optimizer=torch.optim.SGD)
+        other.load_params(f_optimizer=path)
+        assert float(other.optimizer_.param_groups[0]['lr']) == 0.5
+
+    @pytest.mark.parametrize(
+        'extra',
+        [
+            np.arange(3.0),
+            np.array(['a', 'bc']),
+            np.array([b'a']),
+            np.array(['2020'], 'datetime64[Y]'),
+        ],
+        ids=['numbers', 'texts', 'bytes', 'dates'],
+    )
+    def test_arrays_in_a_state(self, extra: Any, tmp_path: Path) -> None:
+        net, other = make_net(module=WithExtra).initialize(), make_net(module=WithExtra)
+        net.module_.extra = {'array': extra}
+        net.save_params(f_params=tmp_path / 'params.pt')
+        other.initialize().load_params(f_params=tmp_path / 'params.pt')
+        np.testing.assert_array_equal(other.module_.extra['array'], extra)
+        assert other.module_.extra['array'].dtype == extra.dtype
+
+    def test_array_of_objects_is_refused(self, tmp_path: Path) -> None:
+        net = make_net(module=WithExtra).initialize()
+        net.module_.extra = np.array([Criterion()], dtype=object)
+        net.save_params(f_params=tmp_path / 'params.pt')
+        with pytest.raises(pickle.UnpicklingError, match='Criterion, which is neither'):
+            net.load_params(f_params=tmp_path / 'params.pt')
+
     def test_schedulers_keys(self, tmp_path: Path) -> None:
         net = fitted()
         torch.optim.lr_scheduler.OneCycleLR(net.optimizer_, max_lr=1.0, total_steps=5)
@@ -254,6 +299,37 @@ class TestSaveAndLoad:
         assert net.device is None
 
 
+def _save_with(value: float, net: Any, path: Path, use_safetensors: bool) -> None:
+    """Save a net all of whose parameters have the same value."""
+    with torch.no_grad():
+        for parameter in net.module_.parameters():
+            parameter.fill_(value)
+    net.save_params(f_params=path, use_safetensors=use_safetensors)
+
+
+def _fork_that_saves(net: Any, path: Path, use_safetensors: bool) -> int:
+    """Start a process that saves other values again and again."""
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', DeprecationWarning)  # torch's threads are not used
+        child = os.fork()
+    if child:
+        return child
+    try:
+        torch.set_num_threads(1)
+        for value in range(1, 1000):
+            _save_with(value, net, path, use_safetensors)
+    finally:
+        os._exit(1)
+
+
+def _wait_for_more_files(folder: Path) -> None:
+    """Wait until another file than the finished one is there."""
+    before = set(os.listdir(folder))
+    deadline = time.monotonic() + 20
+    while not set(os.listdir(folder)) - before:
+        assert time.monotonic() < deadline, 'the process saves nothing'
+
+
 class TestSaving:
     def test_all_paths_or_none(self, net: Any, tmp_path: Path) -> None:
         (tmp_path / 'params.pt').write_bytes(b'old')
@@ -263,6 +339,28 @@ class TestSaving:
             )
         assert (tmp_path / 'params.pt').read_bytes() == b'old'
         assert os.listdir(tmp_path) == ['params.pt']
+
+    @pytest.mark.slow
+    @pytest.mark.skipif(not hasattr(os, 'fork'), reason='needs fork')
+    @pytest.mark.parametrize('use_safetensors', [False, True])
+    def test_killed_process(self, use_safetensors: bool, tmp_path: Path) -> None:
+        net = make_net(module=MLPModule, module__hidden_units=1000, module__num_hidden=3)
+        net.initialize()
+        path, delays = tmp_path / 'params', np.random.RandomState(0).rand(10) * 0.02
+        _save_with(0, net, path, use_safetensors)
+        for delay in delays:
+            child = _fork_that_saves(net, path, use_safetensors)
+            try:
+                _wait_for_more_files(tmp_path)
+                time.sleep(delay)
+            finally:
+                os.kill(child, signal.SIGKILL)
+                os.waitpid(child, 0)
+            net.load_params(f_params=path, use_safetensors=use_safetensors)
+            values = {value for p in net.module_.parameters() for value in p.unique().tolist()}
+            assert len(values) == 1
+        _save_with(0, net, path, use_safetensors)
+        assert os.listdir(tmp_path) == ['params']
 
     def test_optimizer_in_safetensors(self, net: Any, tmp_path: Path) -> None:
         pytest.importorskip('safetensors')

@@ -31,6 +31,7 @@ from skorch._pickling import OpensAnywhere, _InnerPickler, opens_net, pack, unpa
 from skorch.callbacks import Callback, LRScheduler
 from skorch.exceptions import DeviceWarning
 from skorch.history import History
+from skorch.tests.naming import name_of
 from skorch.toy import MLPModule
 
 DATA = Path(__file__).parent / 'data'
@@ -194,7 +195,7 @@ class TestTravel:
         assert first.untyped_storage().data_ptr() == untyped.data_ptr() == typed._data_ptr()
         assert typed.dtype is torch.int16
 
-    @pytest.mark.parametrize('tensor', [torch.empty(0), torch.empty(3, device='meta')], ids=str)
+    @pytest.mark.parametrize('tensor', [torch.empty(0), torch.empty(3, device='meta')], ids=name_of)
     def test_tensors_without_content(self, net: Any, tensor: Any) -> None:
         other = copy.copy(net)
         other.held_ = tensor
@@ -402,7 +403,7 @@ class TestSafety:
             b'\x80\x02cskorch.classifier\nNeuralNetClassifier\n)\x81.',
             b'cno_such_module_at_all\nname\n.',
         ],
-        ids=repr,
+        ids=name_of,
     )
     def test_inner_bytes_name_nothing(self, net: Any, inner: bytes) -> None:
         with pytest.raises(pickle.UnpicklingError, match='damaged or forged'):
@@ -533,7 +534,7 @@ class TestOlderVersions:
         assert [text.partition(' ')[0] for text in texts] == ['Requested', 'Setting']
         assert net.device == torch.device('cpu')
 
-    @pytest.mark.parametrize('location', ['meta', {'cpu': 'meta'}], ids=str)
+    @pytest.mark.parametrize('location', ['meta', {'cpu': 'meta'}], ids=name_of)
     def test_options_from_outside(self, version: str, location: Any) -> None:
         with load_options(map_location=location):
             net = old_net(version)

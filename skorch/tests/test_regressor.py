@@ -18,6 +18,7 @@ from skorch import NeuralNet, NeuralNetRegressor
 from skorch.callbacks import BatchScoring, EpochScoring
 from skorch.dataset import Dataset, ValidSplit
 from skorch.helper import predefined_split
+from skorch.tests.naming import name_of
 
 N = 150
 CONTAINERS = {
@@ -77,7 +78,7 @@ def make(device):
 
 @pytest.mark.parametrize('module', [Linear, Flat])
 @pytest.mark.parametrize(
-    'criterion', [nn.MSELoss, OwnLoss, SqueezingLoss, F.mse_loss, nn.SmoothL1Loss], ids=str
+    'criterion', [nn.MSELoss, OwnLoss, SqueezingLoss, F.mse_loss, nn.SmoothL1Loss], ids=name_of
 )
 @pytest.mark.parametrize('ndim', [1, 2])
 def test_shapes_of_targets_and_outputs(make, data, module, criterion, ndim):

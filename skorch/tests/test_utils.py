@@ -16,6 +16,7 @@ from torch import nn
 import skorch.utils
 from skorch.exceptions import DeviceWarning, NotInitializedError
 from skorch.history import History
+from skorch.tests.naming import name_of
 from skorch.utils import (
     Ansi,
     FirstStepAccumulator,
@@ -195,7 +196,7 @@ def test_map_location_without_a_target_is_the_fallback(fallback):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='needs a host without CUDA')
-@pytest.mark.parametrize('device', ['cuda', 'cuda:1', torch.device('cuda')], ids=str)
+@pytest.mark.parametrize('device', ['cuda', 'cuda:1', torch.device('cuda')], ids=name_of)
 @pytest.mark.parametrize('fallback', ['cpu', 'meta'])
 def test_map_location_of_cuda_on_a_host_without_it(device, fallback):
     match = f'to CUDA but no CUDA devices are available. Loading on device "{fallback}" instead'
@@ -214,7 +215,7 @@ def test_map_location_of_an_unknown_device_is_an_error():
         get_map_location('bogus')
 
 
-@pytest.mark.parametrize('attributes', ['fitted_', ['fitted_'], None], ids=str)
+@pytest.mark.parametrize('attributes', ['fitted_', ['fitted_'], None], ids=name_of)
 def test_check_is_fitted(attributes):
     with pytest.raises(NotInitializedError, match=r'Estimator instance is not initialized yet'):
         check_is_fitted(Estimator(), attributes)
@@ -226,7 +227,7 @@ def test_not_initialized_is_scikit_learns_not_fitted():
         check_is_fitted(Estimator(), ['fitted_'])
 
 
-@pytest.mark.parametrize('attributes', [['fitted_'], None], ids=str)
+@pytest.mark.parametrize('attributes', [['fitted_'], None], ids=name_of)
 def test_check_is_fitted_with_own_message(attributes):
     with pytest.raises(NotInitializedError, match=r'^Estimator: call fit$'):
         check_is_fitted(Estimator(), attributes, msg='%(name)s: call fit')

@@ -9,6 +9,7 @@ import pytest
 from skorch.callbacks import EpochTimer, PrintLog
 from skorch.callbacks.logging import filter_log_keys
 from skorch.tests.callbacks.logging_tools import NetWithHistory, make_net
+from skorch.tests.naming import name_of
 
 NAN = float('nan')
 BLUE, CYAN, GREEN, MAGENTA, RED, END = (
@@ -193,7 +194,7 @@ def test_table(rows, lines):
         ({'a': np.float32(3), 'a_best': True}, f'{CYAN}3.0000{END}'),
         ({'a': 1 + 2j}, '(1+2j)'),
     ],
-    ids=str,
+    ids=name_of,
 )
 def test_kinds_of_values(second, line):
     lines = printed([{'epoch': 1, 'a': 1.0}, {'epoch': 2, **second}])

@@ -27,6 +27,7 @@ from skorch.tests.callbacks.training_tools import (
     make_net,
     weights_of,
 )
+from skorch.tests.naming import name_of
 
 PICKLABLE = [i for i, (_, kwargs) in enumerate(SCHEDULERS) if '<lambda>' not in str(kwargs)]
 PICKLABLE_TABLE = pytest.mark.parametrize(
@@ -424,7 +425,7 @@ class Incomparable:
         (Incomparable(), Incomparable(), False),
         ([Incomparable()], [Incomparable()], False),
     ],
-    ids=str,
+    ids=name_of,
 )
 def test_settings_are_compared_by_value(old, new, same):
     assert same_setting(old, new) is same

@@ -16,6 +16,7 @@ from torch.utils.data import IterableDataset
 from skorch import NeuralNet
 from skorch.callbacks import Callback, ProgressBar
 from skorch.tests.callbacks.logging_tools import Fail, make_net
+from skorch.tests.naming import name_of
 
 
 @pytest.fixture
@@ -64,7 +65,7 @@ def bars(monkeypatch):
         ({'batches_per_epoch': 9}, {}, [9, 9]),
         ({'batches_per_epoch': None}, {}, [None, None]),
     ],
-    ids=str,
+    ids=name_of,
 )
 def test_length_of_the_bar(kwargs, net_kwargs, totals, bars, make, data):
     if 'iterator_train__batch_sampler' in net_kwargs:

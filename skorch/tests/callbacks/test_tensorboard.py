@@ -15,6 +15,7 @@ from skorch.callbacks import TensorBoard
 from skorch.callbacks.logging import rename_tensorboard_key
 from skorch.exceptions import SkorchWarning
 from skorch.tests.callbacks.logging_tools import Fail, NetWithHistory, make_net
+from skorch.tests.naming import name_of
 
 
 @pytest.fixture
@@ -90,7 +91,7 @@ def test_tensorboard_keys_can_be_ignored_and_renamed(writer, make, data, tmp_pat
         ([1.0, 2.0], None),
         ({}, None),
     ],
-    ids=repr,
+    ids=name_of,
 )
 def test_tensorboard_logs_single_numbers_only(value, expected, writer, tmp_path):
     net = NetWithHistory()
