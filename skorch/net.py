@@ -25,6 +25,7 @@ from skorch._batching import (
     make_dataset,
     make_iterator,
 )
+from skorch._checks import backward, callable_param, made, number_of_epochs, split_in_two
 from skorch._components import ComponentsMixin, is_loss_function
 from skorch._convert import rows_to_array
 from skorch._endings import end_by_interrupt, notify_error, warn_of_loss
@@ -289,7 +290,7 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
         """
         named_parameters = self.get_all_learnable_params()
         args, kwargs = self.get_params_for_optimizer('optimizer', named_parameters)
-        self.optimizer_ = self.optimizer(*args, **kwargs)
+        self.optimizer_ = made('optimizer', callable_param(self, 'optimizer'), *args, **kwargs)
         return self
 
     def initialize_history(self) -> NeuralNet:
@@ -474,7 +475,7 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
         """
         self.check_data(X, y)
         self.check_training_readiness()
-        epochs = self.max_epochs if epochs is None else epochs
+        epochs = number_of_epochs(self, epochs)
 
         dataset_train, dataset_valid = self.get_split_datasets(X, y, **fit_params)
         # what travels with the dataset comes back with each batch
@@ -594,12 +595,9 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
             dataset = attach_row_params(dataset, rows)
         if not self.train_split:
             return dataset, None
-        dataset_train, dataset_valid = self._split(dataset, y, split_params)
+        dataset_train, dataset_valid = split_in_two(self.train_split, dataset, y, split_params)
         check_row_params(dataset_train, rows)
         return dataset_train, dataset_valid
-
-    def _split(self, dataset: Any, y: Any, params: Mapping[str, Any]) -> Any:
-        return self.train_split(dataset, y, **params)
 
     def get_iterator(self, dataset: Any, training: bool = False) -> Any:
         """Return an iterator over the batches of a dataset.
@@ -618,7 +616,7 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
         name = 'iterator_train' if training else 'iterator_valid'
         kwargs = iterator_params(self.get_params_for(name), self.batch_size, dataset, training)
         view = batch_view(dataset, self)
-        return make_iterator(getattr(self, name), dataset, view, kwargs)
+        return make_iterator(callable_param(self, name), dataset, view, kwargs)
 
     def _encode_targets(self, y: Any) -> Any:
         """Return targets as the criterion takes them; classifiers turn labels into codes."""
@@ -648,16 +646,7 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
     def train_step(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
         """Make one step of the optimizer on a batch.
 
-        Parameters
-        ----------
-        batch : tuple (Xi, yi)
-        **fit_params
-            Passed to ``train_step_single``.
-
-        Returns
-        -------
-        dict
-            ``loss`` and ``y_pred``.
+        Parameters and returned value are those of ``train_step_single``.
 
         """
         accumulator = self.get_train_step_accumulator()
@@ -705,7 +694,7 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
         Xi, yi = unpack_data(batch)
         y_pred = self.infer(Xi, **fit_params)
         loss = self.get_loss(y_pred, yi, X=Xi, training=True)
-        loss.backward()
+        backward(self, loss)
         return {'loss': loss, 'y_pred': y_pred}
 
     def validation_step(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
@@ -881,11 +870,7 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
             return _identity
         if isinstance(nonlinearity, str) and nonlinearity == 'auto':
             return _infer_predict_nonlinearity(self)
-        if callable(nonlinearity):
-            return nonlinearity
-        raise TypeError(
-            f"predict_nonlinearity has to be a callable, 'auto' or None, got {nonlinearity!r}."
-        )
+        return callable_param(self, 'predict_nonlinearity')
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the predictions for X; here, the same as ``predict_proba``."""

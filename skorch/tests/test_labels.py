@@ -216,8 +216,12 @@ def test_balanced_class_weight():
 
 def test_class_weight_by_label():
     y = np.array(['b', 'a', 'b'])
-    weights = class_weight_by_code({'a': 3.0, 'z': 9.0}, y, np.array([1, 0, 1]), 2)
-    assert weights.tolist() == [3.0, 1.0]
+    codes = np.array([1, 0, 1])
+    assert class_weight_by_code({'a': 3.0}, y, codes, 2).tolist() == [3.0, 1.0]
+    # a label may be missing from a part of the data
+    assert class_weight_by_code({'a': 3.0, 'b': 2.0, 'z': 9.0}, y, codes, 2).tolist() == [3.0, 2.0]
+    with pytest.raises(ValueError, match=r"weights for \['B'\], which are no labels"):
+        class_weight_by_code({'a': 3.0, 'B': 9.0}, y, codes, 2)
 
 
 def test_class_weight_of_several_targets():
