@@ -44,7 +44,13 @@ def columns_go_by_name(module: Any, columns: Any) -> bool:
 
 
 def as_module_takes(X: Any, module: Any) -> Any:
-    """Make one array of a DataFrame unless ``module`` takes its columns by name."""
+    """Make one array of a DataFrame unless ``module`` takes its columns by name.
+
+    Counts in a sparse matrix become floating point; they are never indices of embeddings.
+
+    """
+    if sparse.issparse(X) and X.dtype.kind in 'biu':
+        return X.astype('float32')
     if is_frame(X) and not columns_go_by_name(module, X.columns):
         return frame_to_array(X)
     return X

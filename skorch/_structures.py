@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -100,6 +101,30 @@ def as_floating(x: Any, module: Any) -> Any:
     if first is None or floating_dtypes(x) <= {first}:
         return x
     return cast_floating(x, Counter([first, *dtypes]).most_common(1)[0][0])
+
+
+@contextlib.contextmanager
+def explained_dtype_errors(x: Any, module: Any) -> Iterator[None]:
+    """Say what to do if a module of floating point layers gets integers.
+
+    They are not cast, since the module may look them up in an embedding.
+
+    Raises
+    ------
+    RuntimeError
+        In place of torch's own.
+
+    """
+    try:
+        yield
+    except RuntimeError as exc:
+        is_integer = isinstance(x, torch.Tensor) and not (x.is_floating_point() or x.is_complex())
+        if not is_integer or 'dtype' not in str(exc):
+            raise
+        raise RuntimeError(
+            f'X is of type {x.dtype}, which a layer of {type(module).__name__} does not take '
+            f"({exc}). If these are measured values, pass X.astype('float32')."
+        ) from exc
 
 
 def floating_dtypes(x: Any) -> set[torch.dtype]:

@@ -49,6 +49,7 @@ from skorch._structures import (
     concatenate,
     concatenate_arrays,
     detached,
+    explained_dtype_errors,
     first_of,
     with_arguments,
     with_weight,
@@ -749,9 +750,10 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
             forward = accepted_by(self.module_)
             fit_params = drop_split_params(fit_params, forward, self._accepted_by_split())
             fit_params = to_device(fit_params, self.device)
-        if isinstance(x, Mapping):
-            return self.module_(**self._merge_x_and_fit_params(x, fit_params))
-        return self.module_(x, **fit_params)
+        with explained_dtype_errors(x, self.module_):
+            if isinstance(x, Mapping):
+                return self.module_(**self._merge_x_and_fit_params(x, fit_params))
+            return self.module_(x, **fit_params)
 
     def get_loss(self, y_pred: Any, y_true: Any, X: Any = None, training: bool = False) -> Any:
         """Return the loss of a batch.

@@ -7,6 +7,7 @@ from collections import OrderedDict
 import numpy as np
 import pytest
 import torch
+from scipy import sparse
 from torch import nn
 
 from skorch import NeuralNetBinaryClassifier, NeuralNetClassifier, NeuralNetRegressor
@@ -256,3 +257,19 @@ def test_default_split_takes_datasets_and_several_labels(classifier_data):
     Y = (X[:, :2] > 0).astype('float32')
     net = make(criterion=nn.BCEWithLogitsLoss).fit(X, Y)
     assert 'valid_loss' in net.history[-1]
+
+
+def test_integers_for_floating_point_layers_are_explained(classifier_data):
+    X, y = classifier_data
+    with pytest.raises(RuntimeError, match=r'X is of type torch.int64.*float32'):
+        make().fit((10 * X).astype('int64'), y)
+
+
+@pytest.mark.parametrize('dtype', ['int64', 'bool', 'uint8'])
+def test_sparse_counts(classifier_data, dtype):
+    X, y = classifier_data
+    counts = sparse.csr_matrix((X > 0).astype(dtype))
+    net = make(lr=0.1).fit(counts, y)
+    np.testing.assert_allclose(
+        net.predict_proba(counts), net.predict_proba(counts.toarray().astype('float32')), atol=1e-6
+    )
