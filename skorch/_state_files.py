@@ -233,7 +233,7 @@ def _reason(file: StateFile, exc: Exception, use_safetensors: bool) -> str:
 
 
 def _reason_of_torch_file(head: bytes, exc: Exception) -> str:
-    named = re.search(r'(?:GLOBAL|Unsupported class) ([\w.]+)', str(exc))
+    named = re.search(r"(?:GLOBAL|Unsupported class|but got <class) '?([\w.]+)", str(exc))
     if named:
         return (
             f'it holds {named[1]}, which is neither a tensor nor a plain value. If you trust '
