@@ -18,9 +18,11 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import metadata_routing
 from sklearn.utils._metadata_requests import RequestMethod
 
+from skorch._dtypes import batchable
+from skorch._labels import label_array
 from skorch._structures import merge_inputs, uncompiled
 from skorch.dataset import get_len
-from skorch.utils import to_numpy
+from skorch.utils import _make_split
 
 ROUTED_METHODS = ('fit', 'partial_fit')
 
@@ -113,7 +115,9 @@ def plan_fit_params(
     Raises
     ------
     ValueError
-        If ``sample_weight`` has another length than the data.
+        If ``sample_weight`` has not one usable weight for each row of the data.
+    TypeError
+        If the weights are no numbers.
 
     """
     requested = set(requested)
@@ -128,8 +132,8 @@ def plan_fit_params(
         known = by_row or name in split or name in forward or name in requested
         if not known and not any(name in method for method in methods):
             plan.unknown.append(name)
-    if n_rows is not None and 'sample_weight' in plan.rows:
-        check_weights(plan.rows['sample_weight'], n_rows)
+    if 'sample_weight' in plan.rows:
+        plan.rows['sample_weight'] = as_weights(plan.rows['sample_weight'], n_rows)
     return plan
 
 
@@ -143,20 +147,50 @@ def is_per_row(value: Any, n_rows: int | None) -> bool:
         return False
 
 
-def check_weights(sample_weight: Any, n_rows: int) -> None:
-    """Raise if there is not one finite weight of at least 0 for each row."""
-    if not is_per_row(sample_weight, n_rows):
-        got = len(sample_weight) if hasattr(sample_weight, '__len__') else repr(sample_weight)
+def as_weights(sample_weight: Any, n_rows: int | None) -> np.ndarray:
+    """Return one finite weight of at least 0 for each row, as an array.
+
+    Parameters
+    ----------
+    sample_weight : array-like of shape (n,) or (n, 1)
+    n_rows : int or None
+        Length of the data, None if it has none.
+
+    Returns
+    -------
+    array of shape (n,)
+
+    Raises
+    ------
+    ValueError
+        If there is not one such weight for each row.
+    TypeError
+        If the weights are no numbers.
+
+    """
+    if n_rows is None:
         raise ValueError(
-            f'sample_weight needs one weight for each of the {n_rows} rows of X, got {got}.'
+            'sample_weight needs data with a length, since there is one weight for each row. Put '
+            'the weights of an iterable dataset into its X.'
         )
-    values = np.asarray(to_numpy(sample_weight), dtype='float64')
-    if not np.isfinite(values).all() or (values < 0).any():
-        bad = values[~np.isfinite(values) | (values < 0)].ravel()
+    weights = label_array(sample_weight)
+    if weights.shape not in ((n_rows,), (n_rows, 1)):
+        raise ValueError(
+            f'sample_weight needs one weight for each of the {n_rows} rows of X, got an array of '
+            f'shape {weights.shape}.'
+        )
+    if weights.dtype.kind not in 'biuf':
+        raise TypeError(
+            f'sample_weight needs numbers, got a {type(sample_weight).__name__} of dtype '
+            f'{weights.dtype}. Convert it, for instance with numpy.asarray(..., dtype=float).'
+        )
+    bad = weights[~(np.isfinite(weights) & (weights >= 0))]
+    if bad.size:
         raise ValueError(
             f'sample_weight needs finite weights of at least 0, got {bad[0]} among others. Replace '
-            f'these {len(bad)} weight(s), or leave the rows out.'
+            f'these {bad.size} weight(s), or leave the rows out.'
         )
+    return batchable(weights.reshape(-1))
 
 
 def unknown_fit_params_message(method: str, names: Iterable[str]) -> str:
@@ -231,6 +265,9 @@ class RoutingMixin(BaseEstimator):
         return merge_inputs(x, fit_params)
 
     def _accepted_by_split(self: Any) -> Accepted:
+        # predefined_split takes any argument and makes nothing of it
+        if getattr(self.train_split, 'func', None) is _make_split:
+            return NOTHING
         return accepted_by(self.train_split or None)
 
     def set_fit_request(self, **kwargs: Any) -> RoutingMixin:
