@@ -10,6 +10,7 @@ from typing import Any
 
 from torch.utils.data import DataLoader, IterableDataset, Subset, TensorDataset
 
+from skorch._checks import check_batch_size
 from skorch._dtypes import batchable, check_collatable
 from skorch._features import as_module_takes
 from skorch._indexing import check_indexing, is_pandas_ndframe
@@ -19,16 +20,25 @@ from skorch._rowparams import RowParamsCollate, RowParamsDataset, row_params
 from skorch.dataset import Dataset
 
 _PREDICTING: ContextVar[bool] = ContextVar('skorch_predicting', default=False)
+_TARGETS_COUNT: ContextVar[bool] = ContextVar('skorch_targets_count', default=True)
 
 
 @contextlib.contextmanager
-def all_rows_in_order() -> Iterator[None]:
-    """Inside of this context, a net's iterators give every row once and in order."""
-    token = _PREDICTING.set(True)
+def all_rows_in_order(targets_count: bool = False) -> Iterator[None]:
+    """Inside of this context, a net's iterators give every row once and in order.
+
+    Parameters
+    ----------
+    targets_count : bool
+        Whether labels that the net does not know are an error. In predictions they are not used.
+
+    """
+    tokens = _PREDICTING.set(True), _TARGETS_COUNT.set(targets_count)
     try:
         yield
     finally:
-        _PREDICTING.reset(token)
+        _PREDICTING.reset(tokens[0])
+        _TARGETS_COUNT.reset(tokens[1])
 
 
 def make_dataset(dataset: Any, X: Any, y: Any, kwargs: Mapping[str, Any]) -> Any:
@@ -120,14 +130,23 @@ def batch_view(dataset: Any, net: Any) -> Any:
         X = dataset.X
         if not has_own_items(dataset):
             X = batchable(as_module_takes(X, vars(net).get('module_')))
-        y = None if dataset.y is None else batchable(net._encode_targets(dataset.y))
+        y = None if dataset.y is None else codes_of(dataset.y, net)
         return dataset if X is dataset.X and y is dataset.y else with_data(dataset, X, y)
-    # targets do not count in predictions, and may be anything
-    encode = net._target_encoder(strict=not _PREDICTING.get())
+    encode = net._target_encoder(strict=_TARGETS_COUNT.get())
     if encode is None:
         return dataset
     view_cls = EncodedStream if isinstance(dataset, IterableDataset) else EncodedDataset
     return view_cls(dataset, encode)
+
+
+def codes_of(y: Any, net: Any) -> Any:
+    """Return targets as the criterion takes them; None if they are unknown and do not count."""
+    try:
+        return batchable(net._encode_targets(y))
+    except ValueError:
+        if _TARGETS_COUNT.get():
+            raise
+        return None
 
 
 def has_own_items(dataset: Dataset) -> bool:
@@ -157,6 +176,9 @@ def make_iterator(
         or if torch cannot make batches of data of this type.
 
     """
+    if 'batch_size' in kwargs:
+        own = not isinstance(dataset, Dataset) or has_own_items(dataset)
+        check_batch_size(iterator_cls, kwargs['batch_size'], makes_batches=own)
     if iterator_cls is DataLoader and 'collate_fn' not in kwargs:
         check_items(view)
     params = row_params(dataset)

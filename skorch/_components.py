@@ -19,6 +19,14 @@ from sklearn.base import BaseEstimator
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+from skorch._checks import (
+    check_component,
+    made,
+    name_of,
+    set_callback_params,
+    unusable_device,
+    wrong_kind,
+)
 from skorch._naming import uniquely_named, with_name
 from skorch._params import reinit_message
 from skorch._structures import uncompiled
@@ -179,9 +187,12 @@ class ComponentsMixin(BaseEstimator):
         kwargs : dict
 
         """
+        name = name_of(self, instance_or_cls, default=self.init_context_ or 'module')
         if not isinstance(instance_or_cls, nn.Module):
-            return instance_or_cls(**kwargs)
-        return type(instance_or_cls)(**kwargs) if kwargs else instance_or_cls
+            if not callable(instance_or_cls):
+                raise wrong_kind(name, instance_or_cls)
+            return made(name, instance_or_cls, **kwargs)
+        return made(name, type(instance_or_cls), **kwargs) if kwargs else instance_or_cls
 
     def _initialize_virtual_params(self) -> None:
         with self._current_init_context('virtual_params'):
@@ -209,15 +220,28 @@ class ComponentsMixin(BaseEstimator):
             initialize()
             for name in getattr(self, REGISTRY_OF_CONTEXT[kind]):
                 component = getattr(self, f'{name}_')
+                if name == kind:
+                    check_component(self, kind, component)
                 if isinstance(component, nn.Module):
                     component = self.torch_compile(component, name=name)
-                    setattr(self, f'{name}_', to_device(component, self.device))
+                    setattr(self, f'{name}_', self._on_own_device(component))
+
+    def _on_own_device(self, component: nn.Module) -> Any:
+        try:
+            return to_device(component, self.device)
+        except Exception as exc:  # what an absent backend raises has no common base
+            error = unusable_device(self.device, exc)
+            if error is None:
+                raise
+            raise error from exc
 
     def _initialize_optimizer(self, reason: str | None = None) -> None:
         with self._current_init_context('optimizer'):
             self._tell_reinitialization('optimizer', reason)
             self.initialize_optimizer()
             for name in self._optimizers:
+                if name == 'optimizer':
+                    check_component(self, name, getattr(self, f'{name}_'))
                 patterns = [f'{name}__param_groups__*__*', f'{name}__*']
                 if name == 'optimizer':
                     patterns.append('lr')
@@ -353,9 +377,9 @@ class ComponentsMixin(BaseEstimator):
             return None
         params = self.get_params_for(f'callbacks__{name}')
         if inspect.isclass(callback):
-            callback = callback(**params)
+            callback = made(f'callbacks__{name}', callback, **params)
         elif params:
-            callback.set_params(**params)
+            set_callback_params(name, callback, params)
         if not hasattr(callback, 'initialize'):
             raise TypeError(
                 f'A callback is an instance or subclass of skorch.callbacks.Callback, or a tuple '

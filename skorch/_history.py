@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from skorch._checks import nearest
+
 _MISSING = object()
 
 
@@ -50,11 +52,16 @@ def _pick_present(rows: list[Any], columns: Any) -> list[Any]:
     return [value for row in rows if (value := _pick(row, columns)) is not _MISSING]
 
 
-def _not_found(columns: Any) -> KeyError:
+def _not_found(columns: Any, rows: Any) -> KeyError:
+    rows = rows if isinstance(rows, list) else [rows]
+    known = {name for row in rows for name in row if isinstance(name, str)}
+    names = [columns] if isinstance(columns, str) else columns
+    unknown = [name for name in names if name not in known]
+    hint = nearest(unknown[0], known) if unknown else ''
     what = f'Key {columns!r} was' if isinstance(columns, str) else f'Keys {columns!r} were not all'
     if isinstance(columns, str):
         what += ' not'
-    return KeyError(f'{what} found in the selected part of the history.')
+    return KeyError(f'{what} found in the selected part of the history.{hint}')
 
 
 def select(rows: Any, columns: Any) -> Any:
@@ -62,11 +69,11 @@ def select(rows: Any, columns: Any) -> Any:
     if isinstance(rows, list):
         found = _pick_present(rows, columns)
         if not found and columns is not None:
-            raise _not_found(columns)
+            raise _not_found(columns, rows)
         return found
     value = _pick(rows, columns)
     if value is _MISSING:
-        raise _not_found(columns)
+        raise _not_found(columns, rows)
     return value
 
 
@@ -82,7 +89,7 @@ def select_batches(rows: Any, batches: Any, columns: Any) -> Any:
     # without batches stays, so that epochs without e.g. validation still count.
     found = [values for part in parts if (values := _pick_present(part, columns)) or not part]
     if not any(found):
-        raise _not_found(columns)
+        raise _not_found(columns, [row for part in parts for row in part])
     return found
 
 

@@ -171,12 +171,12 @@ class LabelsMixin:
     def _decode_labels(self: Any, y: np.ndarray) -> np.ndarray:
         return decode(y, self.classes_, self.ignored_label_) if self._predicts_labels() else y
 
-    def _split(self: Any, dataset: Any, y: Any, params: dict[str, Any]) -> Any:
+    def _split_for(self: Any, dataset: Any, y: Any) -> tuple[Any, Any]:
         """Stratify by the targets that a dataset tells; without single labels do not stratify."""
         split = self.train_split
         if not (isinstance(split, ValidSplit) and split.stratified):
-            return super()._split(dataset, y, params)  # type: ignore[misc]
+            return split, y
         y = targets_of(dataset) if y is None else y
         if y is None or without_column(label_array(y)).ndim != 1:
             split = ValidSplit(split.cv, stratified=False, random_state=split.random_state)
-        return split(dataset, y, **params)
+        return split, y

@@ -20,6 +20,11 @@ class NamedCallback(NamedTuple):
 def with_name(item: Any) -> NamedCallback:
     """Name a callback after its class unless it is given as ``(name, callback)``."""
     if isinstance(item, tuple):
+        if len(item) != 2:
+            raise TypeError(
+                f'callbacks takes callbacks and tuples (name, callback), got a tuple of '
+                f'{len(item)}: {item!r}.'
+            )
         name, callback = item
         return NamedCallback(name, callback, True)
     cls = item if inspect.isclass(item) else type(item)

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from sklearn.base import BaseEstimator
 
+from skorch._checks import checked_groups
 from skorch.setter import check_group_index
 from skorch.utils import params_for
 
@@ -306,7 +307,8 @@ class ParamsMixin(BaseEstimator):
         kwargs = self.get_params_for(prefix)
         group_settings = params_for('param_groups', kwargs)
         kwargs = {k: v for k, v in kwargs.items() if not k.startswith('param_groups__')}
-        groups = parameter_groups(kwargs.pop('param_groups', None) or (), named_parameters)
+        patterns = checked_groups(f'{prefix}__param_groups', kwargs.pop('param_groups', None))
+        groups = parameter_groups(patterns, named_parameters)
         for key, value in group_settings.items():
             index, _, setting = key.partition('__')
             check_group_index(f'{prefix}__param_groups__{key}', int(index), groups)

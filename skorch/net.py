@@ -37,12 +37,12 @@ from skorch._randomness import observers_apart, observing
 from skorch._repr import describe
 from skorch._routing import RoutingMixin, accepted_by, drop_split_params
 from skorch._rowparams import (
-    RowBatch,
     attach_row_params,
     check_row_params,
     current_weight,
     row_params,
-    weighted_by,
+    rows_of,
+    weighted_by_rows,
 )
 from skorch._structures import (
     as_floating,
@@ -54,6 +54,7 @@ from skorch._structures import (
     with_arguments,
     with_weight,
 )
+from skorch._weight_use import use_of_weights
 from skorch.callbacks import EpochTimer, PassthroughScoring, PrintLog
 from skorch.dataset import Dataset, ValidSplit, get_len, unpack_data
 from skorch.exceptions import (  # noqa: F401  programs import these from here
@@ -439,7 +440,7 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
         fit_params = with_weight(fit_params, sample_weight)
         try:
             self.notify('on_train_begin', X=X, y=y)
-            with observers_apart():
+            with observers_apart(), use_of_weights(self, fit_params):
                 self.fit_loop(X, y, **fit_params)
         except StopTraining:
             pass
@@ -535,8 +536,8 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
         batch_count = 0
         for batch in iterator:
             self.notify('on_batch_begin', batch=batch, training=training)
-            rows = batch.row_params if isinstance(batch, RowBatch) else {}
-            with weighted_by(rows.get('sample_weight')):
+            rows = rows_of(batch)
+            with weighted_by_rows(batch):
                 step = step_fn(batch, **{**fit_params, **rows})
             loss = step['loss'].item()
             self.history.record_batch(f'{prefix}_loss', loss)
@@ -596,9 +597,14 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
             dataset = attach_row_params(dataset, rows)
         if not self.train_split:
             return dataset, None
-        dataset_train, dataset_valid = split_in_two(self.train_split, dataset, y, split_params)
+        split, y = self._split_for(dataset, y)
+        dataset_train, dataset_valid = split_in_two(split, dataset, y, split_params)
         check_row_params(dataset_train, rows)
         return dataset_train, dataset_valid
+
+    def _split_for(self, dataset: Any, y: Any) -> tuple[Any, Any]:
+        """Return the split and its targets; classifiers stratify only what can be stratified."""
+        return self.train_split, y
 
     def get_iterator(self, dataset: Any, training: bool = False) -> Any:
         """Return an iterator over the batches of a dataset.
@@ -694,7 +700,8 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
         self._set_training(True)
         Xi, yi = unpack_data(batch)
         y_pred = self.infer(Xi, **fit_params)
-        loss = self.get_loss(y_pred, yi, X=Xi, training=True)
+        with weighted_by_rows(batch):
+            loss = self.get_loss(y_pred, yi, X=Xi, training=True)
         backward(self, loss)
         return {'loss': loss, 'y_pred': y_pred}
 
@@ -706,7 +713,7 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
         """
         self._set_training(False)
         Xi, yi = unpack_data(batch)
-        with torch.no_grad():
+        with torch.no_grad(), weighted_by_rows(batch):
             y_pred = self.infer(Xi, **fit_params)
             loss = self.get_loss(y_pred, yi, X=Xi, training=False)
         return {'loss': loss, 'y_pred': y_pred}
