@@ -290,6 +290,9 @@ class EncodedStream(IterableDataset):
             yield X, self.encode(y)
 
 
+UNKNOWN = -1
+
+
 class EncodeOne:
     """Return the code of the target of one item.
 
@@ -299,7 +302,7 @@ class EncodeOne:
     ignored : int or None
         A label that stays what it is.
     strict : bool
-        Refuse unknown labels; else they stay what they are, as they do not matter.
+        Refuse unknown labels; else they become -1, as they do not matter.
 
     Raises
     ------
@@ -321,7 +324,7 @@ class EncodeOne:
             return self.code_of[label]
         if self.strict:
             raise ValueError(unknown_labels_message([label], self.classes))
-        return target
+        return UNKNOWN
 
 
 def plain_label(target: Any) -> Any:

@@ -103,7 +103,7 @@ def _check_weight(sample_weight: Any, n: int) -> np.ndarray:
 
 def _batch_losses(net: Any, dataset: Any) -> Iterator[tuple[np.ndarray, float]]:
     """Yield the loss of each batch and how much it counts in the mean."""
-    with all_rows_in_order():
+    with all_rows_in_order(targets_count=True):
         iterator = net.get_iterator(dataset, training=False)
     for batch in iterate(iterator):
         weight = getattr(batch, 'row_params', {}).get('sample_weight')
