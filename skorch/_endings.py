@@ -50,7 +50,8 @@ def inside_search() -> bool:
 def tell(message: str) -> None:
     """Warn at the place outside of this package where the training was asked for."""
     modules = (module for module, _ in callers())
-    level = 1 + sum(1 for _ in itertools.takewhile(is_own, modules))
+    inside = itertools.takewhile(lambda m: is_own(m) or m == 'contextlib', modules)
+    level = 1 + sum(1 for _ in inside)
     warnings.warn(message, SkorchWarning, stacklevel=level)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from typing import Any
@@ -15,6 +16,7 @@ from skorch._indexing import multi_indexing
 
 _ATTRIBUTE = '_skorch_row_params'
 
+_USE: ContextVar[Any] = ContextVar('skorch_use_of_weights', default=deque(maxlen=0))  # noqa: B039
 _CURRENT_WEIGHT: ContextVar[Any] = ContextVar('skorch_sample_weight', default=None)
 
 
@@ -39,7 +41,32 @@ def weighted_by(sample_weight: Any) -> Iterator[None]:
 
 def current_weight() -> Any:
     """Return the weights of the rows of the current batch, or None."""
-    return _CURRENT_WEIGHT.get()
+    weight = _CURRENT_WEIGHT.get()
+    if weight is not None:
+        _USE.get().append(True)
+    return weight
+
+
+@contextlib.contextmanager
+def noting_use() -> Iterator[list[bool]]:
+    """Yield a list that is no longer empty once weights have been asked for."""
+    use: list[bool] = []
+    token = _USE.set(use)
+    try:
+        yield use
+    finally:
+        _USE.reset(token)
+
+
+def rows_of(batch: Any) -> dict[str, Any]:
+    """Return the per-row parameters that came with a batch."""
+    return batch.row_params if isinstance(batch, RowBatch) else {}
+
+
+def weighted_by_rows(batch: Any) -> contextlib.AbstractContextManager[None]:
+    """Weigh the rows as :func:`weighted_by` does, if weights came with the batch."""
+    weight = rows_of(batch).get('sample_weight')
+    return contextlib.nullcontext() if weight is None else weighted_by(weight)
 
 
 class RowBatch(list):

@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 
 from skorch import NeuralNet, NeuralNetClassifier
 from skorch.dataset import get_len, unpack_data
+from skorch.exceptions import SkorchWarning
 from skorch.tests.net.net_tools import Module, make_net, weights_of
 from skorch.utils import TeeGenerator, to_tensor
 
@@ -386,6 +387,54 @@ class TestSubclass:
         net = make(cls).initialize()
         net.partial_fit(*data, epochs=1)
         assert len(net.history) == 1
+
+
+# -------------------------------------------------------------------------------- sample weights
+
+REFUSE = [OwnInfer, SelfMadeStep]  # they pass on to forward what it does not take
+IGNORE = [OwnIterator, OwnLoss, OwnSplit]
+
+
+@pytest.fixture
+def weighted(data):
+    return {'X': data[0], 'y': data[1], 'sample_weight': np.random.rand(200)}
+
+
+@pytest.mark.bit_exact
+@pytest.mark.parametrize('cls', [c for c in SUBCLASSES if c not in REFUSE + IGNORE])
+def test_weights_have_the_effect_that_they_have_on_a_plain_net(cls, make, weighted):
+    plain, net = make().fit(**weighted), make(cls).fit(**weighted)
+    assert np.array_equal(weights_of(net), weights_of(plain))
+
+
+@pytest.mark.parametrize('cls', IGNORE)
+def test_weights_without_effect_are_told(cls, make, weighted):
+    with pytest.warns(SkorchWarning, match=f'sample_weight had no effect: {cls.__name__}') as told:
+        make(cls).fit(**weighted)
+    assert len(told) == 1
+    assert told[0].filename == __file__
+    make(cls, max_epochs=0).fit(**weighted)
+
+
+@pytest.mark.parametrize('cls', REFUSE)
+def test_weights_that_the_module_refuses(cls, make, weighted):
+    with pytest.raises(TypeError, match='sample_weight'):
+        make(cls).fit(**weighted)
+
+
+def test_weights_that_a_method_asks_for_by_name(make, weighted):
+    seen = []
+
+    class Net(NeuralNetClassifier):
+        def infer(self, x, sample_weight=None, **fit_params):
+            seen.append(len(sample_weight))
+            return super().infer(x, **fit_params)
+
+        def get_loss(self, y_pred, y_true, X=None, training=False):
+            return self.criterion_(y_pred, to_tensor(y_true, device=self.device))
+
+    make(Net, max_epochs=1).fit(**weighted)
+    assert seen[:5] == [40] * 5
 
 
 # ------------------------------------------------------------------- parameters of training methods
