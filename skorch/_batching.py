@@ -10,7 +10,7 @@ from typing import Any
 
 from torch.utils.data import DataLoader, IterableDataset, Subset, TensorDataset
 
-from skorch._checks import check_batch_size
+from skorch._checks import checked_batch_size
 from skorch._dtypes import batchable, check_collatable
 from skorch._features import as_module_takes
 from skorch._indexing import check_indexing, is_pandas_ndframe
@@ -155,10 +155,16 @@ def has_own_items(dataset: Dataset) -> bool:
     return cls.__getitem__ is not Dataset.__getitem__ or cls.transform is not Dataset.transform
 
 
-def check_items(dataset: Any) -> None:
-    """Raise if torch itself cannot make batches of the data of a skorch dataset."""
+def without_subsets(dataset: Any) -> Any:
+    """Return the dataset of which a subset, or a subset of one, takes its rows."""
     while isinstance(dataset, Subset):
         dataset = dataset.dataset
+    return dataset
+
+
+def check_items(dataset: Any) -> None:
+    """Raise if torch itself cannot make batches of the data of a skorch dataset."""
+    dataset = without_subsets(dataset)
     if isinstance(dataset, Dataset) and not has_own_items(dataset):
         check_collatable(dataset.X)
         check_collatable(dataset.y)
@@ -177,8 +183,10 @@ def make_iterator(
 
     """
     if 'batch_size' in kwargs:
-        own = not isinstance(dataset, Dataset) or has_own_items(dataset)
-        check_batch_size(iterator_cls, kwargs['batch_size'], makes_batches=own)
+        inner = without_subsets(dataset)
+        own = not isinstance(inner, Dataset) or has_own_items(inner)
+        size = checked_batch_size(iterator_cls, kwargs['batch_size'], makes_batches=own)
+        kwargs = {**kwargs, 'batch_size': size}
     if iterator_cls is DataLoader and 'collate_fn' not in kwargs:
         check_items(view)
     params = row_params(dataset)

@@ -169,8 +169,8 @@ def number_of_epochs(net: Any, epochs: Any) -> int:
     return number
 
 
-def check_batch_size(iterator_cls: Any, batch_size: Any, makes_batches: bool) -> None:
-    """Raise on a batch size that torch's DataLoader cannot use; others judge for themselves.
+def checked_batch_size(iterator_cls: Any, batch_size: Any, makes_batches: bool) -> Any:
+    """Return a batch size that torch's DataLoader can use; others judge for themselves.
 
     Parameters
     ----------
@@ -178,6 +178,10 @@ def check_batch_size(iterator_cls: Any, batch_size: Any, makes_batches: bool) ->
     batch_size : object
     makes_batches : bool
         Whether the dataset may give whole batches, for which batch_size is None.
+
+    Returns
+    -------
+    int or object
 
     Raises
     ------
@@ -188,9 +192,9 @@ def check_batch_size(iterator_cls: Any, batch_size: Any, makes_batches: bool) ->
 
     """
     if not (inspect.isclass(iterator_cls) and issubclass(iterator_cls, DataLoader)):
-        return
+        return batch_size
     if batch_size is None and makes_batches:
-        return
+        return None
     try:
         number = operator.index(batch_size)
     except TypeError as exc:
@@ -202,6 +206,7 @@ def check_batch_size(iterator_cls: Any, batch_size: Any, makes_batches: bool) ->
         raise ValueError(
             f'batch_size has to be 1 or greater, or -1 for all rows, got {batch_size!r}.'
         )
+    return number
 
 
 def check_threshold(net: Any) -> None:

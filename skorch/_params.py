@@ -227,16 +227,8 @@ def as_before_on_error(net: Any) -> Iterator[None]:
 class ParamsMixin(BaseEstimator):
     """Parameters of a net: its arguments, ``<component>__<param>`` and virtual parameters."""
 
-    prefixes_: list[str] = [
-        'iterator_train',
-        'iterator_valid',
-        'callbacks',
-        'dataset',
-        'compile',
-        'module',
-        'criterion',
-        'optimizer',
-    ]
+    # each component adds its own when it is made
+    prefixes_: list[str] = ['iterator_train', 'iterator_valid', 'callbacks', 'dataset', 'compile']
     virtual_params_: dict[str, Callable[..., None]] = {}
 
     @property

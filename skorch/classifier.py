@@ -11,6 +11,7 @@ from sklearn.base import ClassifierMixin
 from torch import nn
 from torch.utils.data import DataLoader
 
+from skorch._checks import check_threshold
 from skorch._label_learning import LabelsMixin
 from skorch._labels import (
     are_consecutive,
@@ -95,28 +96,6 @@ class _Classifier(ClassifierMixin, LabelsMixin, NeuralNet):
         super()._forget_data()
         for name in _LEARNT_FROM_DATA:
             self.__dict__.pop(name, None)
-
-    def fit(self, X: Any, y: Any, *, sample_weight: Any = None, **fit_params: Any) -> _Classifier:
-        """Initialize the net and train it.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, ...), dict or list of those, or Dataset
-        y : array-like of shape (n,) or (n, k), or None if X is a dataset
-            Labels of any kind.
-        sample_weight : array-like of shape (n,) or None
-            How much each row counts in the losses and scores.
-        **fit_params
-            Passed to ``train_split``, ``forward`` and overridden training methods, each to what
-            takes it.
-
-        Returns
-        -------
-        self
-
-        """
-        super().fit(X, y, sample_weight=sample_weight, **fit_params)
-        return self
 
     def partial_fit(
         self,
@@ -242,6 +221,30 @@ class NeuralNetClassifier(_Classifier):
         self.classes = classes
         self.class_weight = class_weight
 
+    def fit(
+        self, X: Any, y: Any, *, sample_weight: Any = None, **fit_params: Any
+    ) -> NeuralNetClassifier:
+        """Initialize the net and train it.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, ...), dict or list of those, or Dataset
+        y : array-like of shape (n,) or (n, k), or None if X is a dataset
+            Labels of any kind.
+        sample_weight : array-like of shape (n,) or None
+            How much each row counts in the losses and scores.
+        **fit_params
+            Passed to ``train_split``, ``forward`` and overridden training methods, each to what
+            takes it.
+
+        Returns
+        -------
+        self
+
+        """
+        super().fit(X, y, sample_weight=sample_weight, **fit_params)
+        return self
+
     def get_loss(self, y_pred: Any, y_true: Any, *args: Any, **kwargs: Any) -> Any:
         """Return the loss of a batch.
 
@@ -318,6 +321,30 @@ class NeuralNetBinaryClassifier(_Classifier):
         self.classes = classes
         self.class_weight = class_weight
 
+    def fit(
+        self, X: Any, y: Any, *, sample_weight: Any = None, **fit_params: Any
+    ) -> NeuralNetBinaryClassifier:
+        """Initialize the net and train it.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, ...), dict or list of those, or Dataset
+        y : array-like of shape (n,) or (n, k), or None if X is a dataset
+            Labels of any kind.
+        sample_weight : array-like of shape (n,) or None
+            How much each row counts in the losses and scores.
+        **fit_params
+            Passed to ``train_split``, ``forward`` and overridden training methods, each to what
+            takes it.
+
+        Returns
+        -------
+        self
+
+        """
+        super().fit(X, y, sample_weight=sample_weight, **fit_params)
+        return self
+
     def check_data(self, X: Any, y: Any) -> None:
         """Learn the two labels in y.
 
@@ -329,9 +356,13 @@ class NeuralNetBinaryClassifier(_Classifier):
         Raises
         ------
         ValueError
-            If y is missing, not one-dimensional, or has more than two labels.
+            If y is missing, not one-dimensional, or has more than two labels, or if the threshold
+            is not between 0 and 1.
+        TypeError
+            If the threshold is no number.
 
         """
+        check_threshold(self)
         super().check_data(X, y)
         ndim = 1 if y is None else label_array(y).ndim
         if ndim != 1:

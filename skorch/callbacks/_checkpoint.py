@@ -105,12 +105,8 @@ class Checkpoint(Callback):
         self._validate_filenames()
         self.saved_files_: dict[str, tuple[Any, Any]] = {}
         self.made_checkpoint_ = False
-        if self.dirname:
-            try:
-                os.makedirs(self.dirname, exist_ok=True)
-            except OSError:
-                # Saving runs into the same error and tells it; nothing is lost until then.
-                pass
+        # An error is told when there is something to save; nothing is lost until then.
+        self._make_folder()
         return self
 
     def on_epoch_end(
@@ -153,13 +149,30 @@ class Checkpoint(Callback):
         net : NeuralNet
 
         """
+        error = self._make_folder()
+        if error is not None:
+            text = (
+                f'Unable to save a checkpoint, since the folder {str(self.dirname)!r} cannot be '
+                f'made, {type(error).__name__}: {error}'
+            )
+            tell(self.sink, text, net.verbose)
+            warnings.warn(text, UserWarning, stacklevel=3)
         saved: dict[str, tuple[Any, Any]] = {}
         for key, target in self.get_formatted_files(net).items():
             if target is None or not has_state(net, key):
                 continue
-            is_saved = self._save_one(net, key, target)
+            is_saved = error is None and self._save_one(net, key, target)
             saved[key] = target, file_signature(target) if is_saved else None
         self.saved_files_ = saved
+
+    def _make_folder(self) -> OSError | None:
+        """Make the folder if it is missing, or return the error."""
+        try:
+            if self.dirname:
+                os.makedirs(self.dirname, exist_ok=True)
+        except OSError as exc:
+            return exc
+        return None
 
     @property
     def f_history_(self) -> Any:

@@ -45,7 +45,20 @@ class LoadInitState(Callback):
         self.use_safetensors = use_safetensors
 
     def initialize(self) -> LoadInitState:
-        """Load again when training begins the next time."""
+        """Load again when training begins the next time.
+
+        Raises
+        ------
+        TypeError
+            If the checkpoint is the name of a file or folder, or a class.
+
+        """
+        if isinstance(self.checkpoint, str | os.PathLike | type | None):
+            raise TypeError(
+                f'The checkpoint of LoadInitState has to be a Checkpoint or TrainEndCheckpoint '
+                f'that tells the names of the files, got {self.checkpoint!r}. Pass '
+                f'Checkpoint(dirname=...), or load a file with net.load_params(f_params=...).'
+            )
         self.did_load_ = False
         return self
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import pickle
 import warnings
 from collections.abc import Callable, Iterable
@@ -84,7 +85,17 @@ class TensorBoard(Callback):
         -------
         self
 
+        Raises
+        ------
+        TypeError
+            If the writer is the name of a folder.
+
         """
+        if isinstance(self.writer, str | os.PathLike):
+            raise TypeError(
+                f'The writer of TensorBoard has to be a SummaryWriter, got {self.writer!r}. Pass '
+                f'torch.utils.tensorboard.SummaryWriter({str(self.writer)!r}).'
+            )
         self.first_batch_ = True
         self.keys_ignored_ = ignored_keys(self.keys_ignored)
         return self

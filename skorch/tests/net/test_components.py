@@ -68,7 +68,7 @@ def test_module_is_made(device, data, module, params, hidden):
     ('module', 'error'), [(None, TypeError), ('text', TypeError), (3, TypeError)]
 )
 def test_module_that_is_none(module, error):
-    with pytest.raises(error, match='not callable'):
+    with pytest.raises(error, match=r'^module has to be a subclass'):
         make_net(module=module).initialize()
 
 
