@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from skorch import NeuralNetClassifier
+from skorch import NeuralNet, NeuralNetClassifier
 from skorch.callbacks import EpochScoring, EpochTimer
 from skorch.dataset import Dataset
 from skorch.tests.net.net_tools import Module, make_net, state_of, weights_of
@@ -232,3 +232,26 @@ def test_batch_of_token_rows_counts_the_tokens(data, device):
     net = make_net(device, module=Pairs, iterator_train__collate_fn=flatten_pairs)
     net.set_params(train_split=None).fit(*data)
     assert net.history[-1, 'batches', :, 'train_batch_size'] == [80] * 5
+
+
+# ----------------------------------------------------------------------------- own components
+
+
+class OwnOptimizer(NeuralNet):
+    def initialize_optimizer(self):
+        args, kwargs = self.get_params_for_optimizer('other', self.module_.named_parameters())
+        self.other_ = torch.optim.Adam(*args, **kwargs)
+        return self
+
+
+def test_prefixes_are_those_of_the_components(device):
+    net = make_net(device, cls=OwnOptimizer, other__eps=0.1)
+    before = ['iterator_train', 'iterator_valid', 'callbacks', 'dataset', 'compile']
+    assert net.prefixes_ == before
+    assert net.initialize().prefixes_ == [*before, 'module', 'criterion', 'other']
+
+
+def test_parameter_of_an_optimizer_that_is_not_made(device):
+    net = make_net(device, cls=OwnOptimizer, optimizer__momentum=0.9)
+    with pytest.raises(ValueError, match='optimizer__momentum'):
+        net.initialize()
