@@ -438,18 +438,19 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
         check_features(self, X, reset='n_features_in_' not in vars(self))
         self._remember_initial_states()
         fit_params = with_weight(fit_params, sample_weight)
-        try:
-            self.notify('on_train_begin', X=X, y=y)
-            with observers_apart(), use_of_weights(self, fit_params):
-                self.fit_loop(X, y, **fit_params)
-        except StopTraining:
-            pass
-        except KeyboardInterrupt as exc:
-            end_by_interrupt(self, X, y, exc)
-        except BaseException as exc:
-            notify_error(self, X, y, exc)
-            raise
-        self.notify('on_train_end', X=X, y=y)
+        with observers_apart():
+            try:
+                self.notify('on_train_begin', X=X, y=y)
+                with use_of_weights(self, fit_params):
+                    self.fit_loop(X, y, **fit_params)
+            except StopTraining:
+                pass
+            except KeyboardInterrupt as exc:
+                end_by_interrupt(self, X, y, exc)
+            except BaseException as exc:
+                notify_error(self, X, y, exc)
+                raise
+            self.notify('on_train_end', X=X, y=y)
         return self
 
     def fit_loop(
