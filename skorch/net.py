@@ -592,7 +592,8 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
 
         """
         dataset = self.get_dataset(X, y)
-        split_params, rows = {}, {}
+        split_params: dict[str, Any] = {}
+        rows: dict[str, Any] = {}
         if fit_params:
             split_params, rows, _ = self._plan_fit_params(dataset, fit_params)
             dataset = attach_row_params(dataset, rows)

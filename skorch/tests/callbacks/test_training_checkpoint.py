@@ -359,7 +359,8 @@ def test_unwritable_folder_is_told(fit, folder):  # pragma: no cover - depends o
 
 def test_folder_that_cannot_be_made_is_told_when_saving(fit):
     Path('d').write_text('a file, not a folder')
-    with pytest.warns(UserWarning, match='Unable to save the module to d/sub/params.pt'):
+    text = "the folder 'd/sub' cannot be made, NotADirectoryError"
+    with pytest.warns(UserWarning, match=text):
         net = fit(InEpochs(1), dirname='d/sub', f_optimizer=None, f_criterion=None, f_history=None)
     assert len(net.history) == 3
 
