@@ -383,7 +383,7 @@ class ComponentsMixin(BaseEstimator):
         if not hasattr(callback, 'initialize'):
             raise TypeError(
                 f'A callback is an instance or subclass of skorch.callbacks.Callback, or a tuple '
-                f'(name, callback); got {callback!r} for {name!r}.'
+                f'(name, callback) in a list of such; got {callback!r} for {name!r}.'
             )
         callback.initialize()
         return callback

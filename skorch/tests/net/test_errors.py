@@ -217,6 +217,11 @@ def test_callback_tuples_that_are_no_pairs(callbacks):
     assert text.startswith('callbacks takes callbacks and tuples (name, callback)')
 
 
+def test_tuple_in_place_of_a_list_of_callbacks():
+    text = error_of(TypeError, make_net(callbacks=('timer', EpochTimer())).initialize)
+    assert "a tuple (name, callback) in a list of such; got 'timer'" in text
+
+
 @pytest.mark.parametrize('name', ['print_log', 'mine'])
 def test_parameter_that_a_callback_lacks(name):
     net = make_net(callbacks=[('mine', PrintLog())], **{f'callbacks__{name}__sinc': print})
