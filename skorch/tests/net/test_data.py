@@ -318,11 +318,10 @@ def test_predefined_split(make, X, y, valid):
     assert net.history[-1, 'valid_acc'] == pytest.approx(net.score(X, y))
 
 
-def test_stratified_split_of_a_dataset_needs_y(make, X, y):
-    net = make().fit(Dataset(X, y), None)
+@pytest.mark.parametrize('dataset', [Dataset, Items])
+def test_default_split_of_a_dataset_without_y(make, X, y, dataset):
+    net = make().fit(dataset(X, y), None)
     assert net.history[-1, 'valid_acc'] >= 0
-    with pytest.raises(ValueError, match=r'stratified split needs y.*Pass y to fit'):
-        make().fit(Items(X, y), None)
 
 
 def test_dataset_with_wrong_items(make, X, y):
