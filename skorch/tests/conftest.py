@@ -30,6 +30,12 @@ def _reason_to_skip(item: pytest.Item) -> str | None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    addresses = [item.nodeid for item in items if ' at 0x' in item.nodeid]
+    if addresses:
+        raise pytest.UsageError(
+            'Workers have to agree on the names of tests, and these contain an address; give '
+            f'ids=skorch.tests.naming.name_of: {addresses[0]}'
+        )
     for item in items:
         reason = _reason_to_skip(item)
         if reason:
