@@ -29,6 +29,7 @@ from skorch._routing import (
 )
 from skorch.dataset import Dataset, ValidSplit
 from skorch.helper import predefined_split
+from skorch.tests.naming import name_of
 
 N = 60
 GROUPS = np.arange(N) % 6
@@ -114,7 +115,7 @@ class Callable:
         (ValidSplit(5), {'dataset', 'y', 'groups'}, False),
         (None, set(), False),
     ],
-    ids=str,
+    ids=name_of,
 )
 def test_accepted_by(func, names, any_name):
     accepted = accepted_by(func)
@@ -189,7 +190,7 @@ def test_requested_values_that_are_not_one_for_each_row_stay_whole(value):
         ({}, False),
         (np.float64(3), False),
     ],
-    ids=repr,
+    ids=name_of,
 )
 def test_is_per_row(value, expected):
     assert is_per_row(value, 3) is expected
@@ -258,7 +259,7 @@ def test_weights_that_cannot_be_used(values, n_rows, error, message):
 # ------------------------------------------------------------------ to forward, and to the split
 
 
-@pytest.mark.parametrize('value', [True, 0, 'abc', np.arange(N), GROUPS.tolist()], ids=str)
+@pytest.mark.parametrize('value', [True, 0, 'abc', np.arange(N), GROUPS.tolist()], ids=name_of)
 @pytest.mark.parametrize('method', ['fit', 'partial_fit'])
 def test_forward_gets_its_argument_whole(either_routing, make, seen, data, value, method):
     getattr(make(Flagged), method)(*data, flag=value)

@@ -16,6 +16,7 @@ from skorch import NeuralNet, NeuralNetBinaryClassifier, NeuralNetClassifier, Ne
 from skorch.callbacks import Checkpoint, EpochTimer, LoadInitState, PrintLog, TensorBoard
 from skorch.dataset import ValidSplit
 from skorch.history import History
+from skorch.tests.naming import name_of
 from skorch.tests.net.net_tools import Module, make_net
 
 X = np.random.default_rng(0).normal(size=(60, 20)).astype('float32')
@@ -149,7 +150,7 @@ def test_threshold_out_of_bounds(threshold, error):
         {'lr': np.float64(0.1)},
         {'lr': torch.tensor(0.1)},
     ],
-    ids=str,
+    ids=name_of,
 )
 def test_numbers_of_other_types_are_taken(params):
     net = make_net(**params).fit(X, Y)
@@ -203,7 +204,7 @@ def test_single_row_without_rows():
 @pytest.mark.parametrize(
     'groups',
     [{'first*': {'lr': 1}}, [('first*',)], ['first*'], [('first*', 0.1)], 'first*'],
-    ids=str,
+    ids=name_of,
 )
 def test_param_groups_that_are_no_pairs(groups):
     text = error_of(TypeError, make_net(optimizer__param_groups=groups).initialize)
@@ -294,7 +295,7 @@ def test_error_of_autograd_is_left_alone():
         (0, 'batches', 0, 'valid_los'),
         (slice(None), 'batches', slice(None), 'valid_los'),
     ],
-    ids=str,
+    ids=name_of,
 )
 def test_missing_key_of_the_history(index):
     batch = {'valid_loss': 1.0}
