@@ -311,6 +311,8 @@ class ComponentsMixin(BaseEstimator):
     def __sklearn_clone__(self) -> Any:
         """Clone the net; a module instance that it has trained is as before in the clone."""
         fresh = super().__sklearn_clone__()
+        if self._trimmed_for_prediction:
+            fresh._trimmed_for_prediction = True
         for name, (instance, state) in self._initial_states_.items():
             if getattr(self, name) is instance:
                 restore_initial_state(getattr(fresh, name), state)

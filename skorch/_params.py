@@ -459,6 +459,7 @@ class ParamsMixin(BaseEstimator):
     def _reinitialize_after(self, changed: Iterable[str], virtual: Mapping[str, Any]) -> None:
         stale = plan_reinitialization(changed, self._modules, self._criteria, self._optimizers)
         if any(stale):
+            self.check_training_readiness()
             # a new optimizer may need them to be made
             for name in virtual:
                 if name == 'lr' or belongs_to(name, self._optimizers):

@@ -901,7 +901,7 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
         self.optimizer = None
         for name in self._optimizers:
             setattr(self, f'{name}_', None)
-        self._initial_states_ = {}
+        self._initial_states_, self.virtual_params_ = {}, {}
         self._trimmed_for_prediction = True
 
     # ------------------------------------------------------------------------ saving and loading

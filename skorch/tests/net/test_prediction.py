@@ -328,6 +328,22 @@ class TestTrimForPrediction:
         with pytest.raises(SkorchTrainingImpossibleError, match='trimmed for prediction'):
             net.initialize()
 
+    def test_clone_does_not_train_either(self, net, data):
+        with pytest.raises(SkorchTrainingImpossibleError, match='trimmed for prediction'):
+            clone(net).fit(*data)
+
+    @pytest.mark.parametrize(
+        'params', [{'module__hidden': 7}, {'criterion': nn.NLLLoss}, {'optimizer': torch.optim.SGD}]
+    )
+    def test_parameters_that_make_components_anew(self, net, data, params):
+        with pytest.raises(SkorchTrainingImpossibleError, match='trimmed for prediction'):
+            net.set_params(**params)
+        assert np.array_equal(net.predict_proba(data[0]), self.expected)
+
+    def test_parameters_of_prediction_can_be_set(self, net, data):
+        net.set_params(batch_size=7, lr=0.3, optimizer__momentum=0.5)
+        assert np.allclose(net.predict_proba(data[0]), self.expected, atol=1e-6)
+
     def test_warm_start_does_not_train_either(self, data):
         net = make_net(warm_start=True).fit(*data)
         net.trim_for_prediction()
