@@ -333,7 +333,13 @@ class TestTrimForPrediction:
             clone(net).fit(*data)
 
     @pytest.mark.parametrize(
-        'params', [{'module__hidden': 7}, {'criterion': nn.NLLLoss}, {'optimizer': torch.optim.SGD}]
+        'params',
+        [
+            {'module__hidden': 7},
+            {'criterion': nn.NLLLoss},
+            {'optimizer': torch.optim.SGD},
+            {'optimizer__momentum': 0.5},
+        ],
     )
     def test_parameters_that_make_components_anew(self, net, data, params):
         with pytest.raises(SkorchTrainingImpossibleError, match='trimmed for prediction'):
@@ -341,7 +347,7 @@ class TestTrimForPrediction:
         assert np.array_equal(net.predict_proba(data[0]), self.expected)
 
     def test_parameters_of_prediction_can_be_set(self, net, data):
-        net.set_params(batch_size=7, lr=0.3, optimizer__momentum=0.5)
+        net.set_params(batch_size=7, lr=0.3)
         assert np.allclose(net.predict_proba(data[0]), self.expected, atol=1e-6)
 
     def test_warm_start_does_not_train_either(self, data):
