@@ -103,9 +103,9 @@ def check_not_one_row(net: Any, X: Any) -> None:
     n_features = vars(net).get('n_features_in_')
     if n_features is not None and isinstance(X, (np.ndarray, torch.Tensor)) and X.ndim == 1:
         raise ValueError(
-            f'X has shape {tuple(X.shape)}, but {type(net).__name__} was fitted with '
-            f'{n_features} features, in an array of two dimensions. Use X.reshape(1, -1) for a '
-            f'single row, and X.reshape(-1, 1) for a single feature.'
+            f'Expected 2D array, got 1D array instead: X has shape {tuple(X.shape)}, but '
+            f'{type(net).__name__} was fitted with {n_features} features. Reshape your data with '
+            f'X.reshape(1, -1) if it is a single row, and X.reshape(-1, 1) if a single feature.'
         )
 
 

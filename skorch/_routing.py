@@ -190,6 +190,8 @@ def as_weights(sample_weight: Any, n_rows: int | None) -> np.ndarray:
             f'sample_weight needs finite weights of at least 0, got {bad[0]} among others. Replace '
             f'these {bad.size} weight(s), or leave the rows out.'
         )
+    if n_rows and not weights.any():
+        raise ValueError('sample_weight is 0 for all rows, so that there is nothing to train on.')
     return batchable(weights.reshape(-1))
 
 
