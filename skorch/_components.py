@@ -11,7 +11,7 @@ import contextlib
 import copy
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -204,6 +204,9 @@ class ComponentsMixin(BaseEstimator):
                 self.callbacks_: list[tuple[str, Any]] = []
                 return
             self.initialize_callbacks()
+            settings = {k: v for k, v in vars(self).items() if k.startswith('callbacks__')}
+            if settings:
+                self._configure_added_callbacks(settings)
 
     def _initialize_module(self, reason: str | None = None) -> None:
         self._initialize_components('module', self.initialize_module, reason)
@@ -328,11 +331,6 @@ class ComponentsMixin(BaseEstimator):
 
     def initialize_callbacks(self) -> Any:
         """Make the callbacks, with their names and parameters, as ``callbacks_``."""
-        given = {k: v for k, v in vars(self).items() if k.startswith('callbacks__')}
-        # to deactivate a callback that is not there does no harm
-        self._check_callback_params(
-            k for k, v in given.items() if v is not None or k.count('__') > 1
-        )
         configured = [
             (name, self._configured_callback(name, callback))
             for name, callback in self._uniquely_named_callbacks()
@@ -371,6 +369,26 @@ class ComponentsMixin(BaseEstimator):
         if self.callbacks == 'disable':
             return
         yield from uniquely_named(self._callbacks_grouped_by_name())
+
+    def _configure_added_callbacks(self, settings: Mapping[str, Any]) -> None:
+        """Apply settings to callbacks that a subclass has added in ``initialize_callbacks``.
+
+        Raises
+        ------
+        ValueError
+            If a setting is for a callback that is not there; to switch one off does no harm.
+
+        """
+        self._check_callback_params(
+            k for k, v in settings.items() if v is not None or k.count('__') > 1
+        )
+        configured = {name for name, _ in self._uniquely_named_callbacks()}
+        set_for = {key.split('__')[1] for key in settings}
+        callbacks = [
+            (n, self._configured_callback(n, cb) if n in set_for - configured else cb)
+            for n, cb in self.callbacks_
+        ]
+        self.callbacks_ = [item for item in callbacks if item[1] is not None]
 
     def _configured_callback(self, name: str, callback: Any) -> Any:
         """Apply ``callbacks__<name>`` and ``callbacks__<name>__<param>`` to one callback."""

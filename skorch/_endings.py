@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import itertools
 import warnings
 from typing import Any
 
-from skorch.exceptions import SkorchWarning
+from skorch.exceptions import SkorchWarning, StopTraining
 
 # Functions with which scikit-learn fits one estimator of several: folds, candidates, ensembles.
 _FITS_ONE_OF_MANY = {
@@ -59,6 +60,12 @@ def is_own(module: str) -> bool:
     """Tell modules of this package, without its tests, which stand for users."""
     package, _, rest = module.partition('.')
     return package == 'skorch' and rest.partition('.')[0] != 'tests'
+
+
+def end_training(net: Any, X: Any, y: Any) -> None:
+    """Let callbacks end their work; there is nothing left that one of them could stop."""
+    with contextlib.suppress(StopTraining):
+        net.notify('on_train_end', X=X, y=y)
 
 
 def end_by_interrupt(net: Any, X: Any, y: Any, interrupt: KeyboardInterrupt) -> None:

@@ -445,7 +445,10 @@ class ParamsMixin(BaseEstimator):
             # one setting for a net with and without callbacks: there is nothing to set here
             return
         params = list(params)
-        known = [name for name, _ in self._uniquely_named_callbacks()] if params else []
+        named = self._uniquely_named_callbacks() if params else ()
+        # a subclass may have added some when it was initialized
+        added = vars(self).get('callbacks_', ())
+        known = list(dict.fromkeys(name for name, _ in (*named, *added)))
         for param in params:
             name = param.split('__')[1]
             if name not in known:

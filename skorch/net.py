@@ -28,7 +28,7 @@ from skorch._batching import (
 from skorch._checks import backward, callable_param, made, number_of_epochs, split_in_two
 from skorch._components import ComponentsMixin, is_loss_function
 from skorch._convert import rows_to_array
-from skorch._endings import end_by_interrupt, notify_error, warn_of_loss
+from skorch._endings import end_by_interrupt, end_training, notify_error, warn_of_loss
 from skorch._features import check_features
 from skorch._losses import loss_of_batch
 from skorch._params import OwnDefault, ParamsMixin, as_before_on_error
@@ -450,7 +450,7 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
             except BaseException as exc:
                 notify_error(self, X, y, exc)
                 raise
-            self.notify('on_train_end', X=X, y=y)
+            end_training(self, X, y)
         return self
 
     def fit_loop(

@@ -57,14 +57,14 @@ def test_default_callbacks(cls, names):
         ([EpochTimer, EpochTimer()], ['EpochTimer_1', 'EpochTimer_2']),
         (
             [EpochTimer(), Spy(), EpochTimer(), Spy(), EpochTimer()],
-            ['EpochTimer_1', 'Spy_1', 'EpochTimer_2', 'Spy_2', 'EpochTimer_3'],
+            ['EpochTimer_1', 'EpochTimer_2', 'EpochTimer_3', 'Spy_1', 'Spy_2'],
         ),
         ([('EpochTimer', EpochTimer()), EpochTimer()], ['EpochTimer', 'EpochTimer_1']),
         (
             [('EpochTimer_1', EpochTimer()), EpochTimer(), EpochTimer()],
             ['EpochTimer_1', 'EpochTimer_2', 'EpochTimer_3'],
         ),
-        ([EpochTimer(), ('a', EpochTimer()), EpochTimer()], ['EpochTimer_1', 'a', 'EpochTimer_2']),
+        ([EpochTimer(), ('a', EpochTimer()), EpochTimer()], ['EpochTimer_1', 'EpochTimer_2', 'a']),
         ([EpochScoring('accuracy'), EpochScoring('f1')], ['EpochScoring_1', 'EpochScoring_2']),
         ([None, EpochTimer(), None], ['EpochTimer']),
         ([('x', None), EpochTimer()], ['EpochTimer']),
@@ -304,6 +304,29 @@ def test_default_callbacks_of_a_subclass():
 
     assert names_of(cls=Quiet) == DEFAULT[:3]
     assert names_of(cls=Old) == ['only']
+
+
+class Adding(NeuralNet):
+    """Adds a callback when it is initialized."""
+
+    def initialize_callbacks(self):
+        super().initialize_callbacks()
+        self.callbacks_.append(('added', EarlyStopping(patience=99)))
+        return self
+
+
+@pytest.mark.parametrize('when', ['constructor', 'after'])
+def test_callback_that_a_subclass_adds_takes_settings(when):
+    def net(**params):
+        net = make_net(cls=Adding, **(params if when == 'constructor' else {})).initialize()
+        return net if when == 'constructor' else net.set_params(**params)
+
+    assert net(callbacks__added__patience=3).callbacks_[-1][1].patience == 3
+    assert 'added' not in dict(net(callbacks__added=None).callbacks_)
+    with pytest.raises(ValueError, match=r"no callback named 'addd'.*mean 'added'"):
+        net(callbacks__addd__patience=3)
+    shown = net(callbacks__added__patience=3).get_params()
+    assert shown['callbacks__added__patience'] == 3
 
 
 # ------------------------------------------------------------------------------------------ notify
