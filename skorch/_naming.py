@@ -42,10 +42,23 @@ def check_unique_user_names(callbacks: Iterable[NamedCallback]) -> None:
             )
 
 
+def together(callbacks: list[NamedCallback]) -> list[NamedCallback]:
+    """Bring callbacks of the same name together, in the place of the first one of them.
+
+    Programs list two scorers with a callback between them that looks at the scores of both.
+
+    """
+    groups: dict[str, list[NamedCallback]] = {}
+    for named in callbacks:
+        groups.setdefault(named.name, []).append(named)
+    return [named for group in groups.values() for named in group]
+
+
 def uniquely_named(callbacks: Iterable[tuple[str, Any, bool]]) -> Iterator[tuple[str, Any]]:
     """Yield ``(name, callback)``, with ``_1``, ``_2``, ... behind names that occur repeatedly.
 
-    Names that the user chose are kept; a numbered name never collides with one of them.
+    Names that the user chose are kept; a numbered name never collides with one of them. Callbacks
+    whose names occur repeatedly come together, in the place of the first one.
 
     Parameters
     ----------
@@ -58,7 +71,7 @@ def uniquely_named(callbacks: Iterable[tuple[str, Any, bool]]) -> Iterator[tuple
 
     """
     # subclasses of nets yield plain tuples
-    named = [NamedCallback(*entry) for entry in callbacks]
+    named = together([NamedCallback(*entry) for entry in callbacks])
     check_unique_user_names(named)
     taken = {c.name for c in named if c.named_by_user}
     generated = Counter(c.name for c in named if not c.named_by_user)

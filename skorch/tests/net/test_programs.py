@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from skorch import NeuralNet, NeuralNetClassifier
-from skorch.callbacks import EpochScoring, EpochTimer
+from skorch.callbacks import EarlyStopping, EpochScoring, EpochTimer
 from skorch.dataset import Dataset
 from skorch.tests.net.net_tools import Module, make_net, state_of, weights_of
 from skorch.utils import to_tensor
@@ -255,3 +255,14 @@ def test_parameter_of_an_optimizer_that_is_not_made(device):
     net = make_net(device, cls=OwnOptimizer, optimizer__momentum=0.9)
     with pytest.raises(ValueError, match='optimizer__momentum'):
         net.initialize()
+
+
+def test_callbacks_of_one_class_run_together(data, device):
+    # so that what comes after the first scorer may look at the scores of the second one
+    scorers = [EpochScoring(name, name=name, lower_is_better=False) for name in ('f1', 'recall')]
+    watch = EarlyStopping('recall', patience=5, lower_is_better=False)
+    net = make_net(device, cls=NeuralNetClassifier, callbacks=[scorers[0], watch, scorers[1]])
+    net.fit(*data)
+    names = [name for name, _ in net.callbacks_]
+    assert names[-4:] == ['EpochScoring_1', 'EpochScoring_2', 'EarlyStopping', 'print_log']
+    assert len(net.history) == 2
