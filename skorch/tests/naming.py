@@ -14,6 +14,9 @@ def name_of(value: Any) -> str:
 
     """
     try:
-        return getattr(value, '__name__', None) or re.sub(r' at 0x[0-9a-f]+', '', str(value))
+        if isinstance(value, (set, frozenset)):
+        # the order of a set of strings differs from process to process
+        return '-'.join(sorted(map(name_of, value))) or 'empty'
+    return getattr(value, '__name__', None) or re.sub(r' at 0x[0-9a-f]+', '', str(value))
     except AttributeError:
         return type(value).__name__
