@@ -13,10 +13,10 @@ def name_of(value: Any) -> str:
     have to agree on their names. Scorers of some releases of scikit-learn have no text at all.
 
     """
-    try:
-        if isinstance(value, (set, frozenset)):
+    if isinstance(value, (set, frozenset)):
         # the order of a set of strings differs from process to process
         return '-'.join(sorted(map(name_of, value))) or 'empty'
-    return getattr(value, '__name__', None) or re.sub(r' at 0x[0-9a-f]+', '', str(value))
+    try:
+        return getattr(value, '__name__', None) or re.sub(r' at 0x[0-9a-f]+', '', str(value))
     except AttributeError:
         return type(value).__name__
