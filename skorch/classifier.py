@@ -371,6 +371,15 @@ class NeuralNetBinaryClassifier(_Classifier):
                 f'y.ravel() for a single column, and NeuralNetClassifier for several labels.'
             )
 
+    @property
+    def classes_(self) -> np.ndarray:
+        """Labels in the order of the columns of ``predict_proba``: 0 and 1 unless y has others."""
+        signs = are_signs(vars(self).get('classes_inferred_', np.array([])))
+        if signs or self.encodes_labels_ or self._classes_complete_ or self.classes is not None:
+            return super().classes_
+        self.check_is_fitted()
+        return np.array([0, 1])
+
     def _is_label_type(self, labels: np.ndarray) -> bool:
         # floating point values between 0 and 1 are probabilities of the positive class
         return is_discrete(labels) or labels.min() < 0 or labels.max() > 1

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from skorch import NeuralNet, NeuralNetClassifier
+from skorch import NeuralNet, NeuralNetBinaryClassifier, NeuralNetClassifier
 from skorch.callbacks import EarlyStopping, EpochScoring, EpochTimer
-from skorch.dataset import Dataset
+from skorch.dataset import Dataset, ValidSplit
 from skorch.tests.net.net_tools import Module, make_net, state_of, weights_of
 from skorch.utils import to_tensor
 
@@ -266,3 +266,63 @@ def test_callbacks_of_one_class_run_together(data, device):
     names = [name for name, _ in net.callbacks_]
     assert names[-4:] == ['EpochScoring_1', 'EpochScoring_2', 'EarlyStopping', 'print_log']
     assert len(net.history) == 2
+
+
+# ------------------------------------------------------------------------- classes of two labels
+
+
+class Rows(torch.utils.data.Dataset):
+    """A dataset that does not tell its targets all at once."""
+
+    def __init__(self, X, y):
+        self.rows = list(zip(X, y, strict=True))
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, i):
+        return self.rows[i]
+
+
+def binary_net(device, **kwargs):
+    return make_net(
+        device,
+        cls=NeuralNetBinaryClassifier,
+        criterion=nn.BCEWithLogitsLoss,
+        module__n_out=1,
+        **kwargs,
+    )
+
+
+def test_scorers_know_the_two_classes_of_a_dataset(data, device):
+    X, y = data
+    auc = EpochScoring('roc_auc', name='auc', lower_is_better=False)
+    net = binary_net(device, callbacks=[auc], train_split=ValidSplit(5))
+    net.fit(Rows(X, y.astype('float32')), None)
+    assert net.classes_.tolist() == [0, 1]
+    assert len(net.history[:, ('auc', 'valid_acc')]) == 2
+
+
+@pytest.mark.parametrize(
+    'targets_of',
+    [
+        lambda y: y,
+        lambda y: y.astype('float32'),
+        lambda y: 0.25 + y.astype('float32') / 2,
+        lambda y: np.linspace(0, 1, len(y), dtype='float32'),
+        np.ones_like,
+    ],
+    ids=['codes', 'floats', 'probabilities', 'many probabilities', 'one label'],
+)
+def test_the_classes_of_a_binary_net_are_two(data, targets_of, device):
+    X, y = data
+    net = binary_net(device, train_split=None).fit(X, targets_of(y))
+    assert net.classes_.tolist() == [0, 1]
+    assert net.classes_.dtype == np.int64
+    assert net.predict_proba(X).shape == (len(X), 2)
+
+
+def test_binary_net_that_is_not_initialized_has_no_classes(device):
+    net = binary_net(device)
+    assert not hasattr(net, 'classes_')
+    assert net.initialize().classes_.tolist() == [0, 1]
