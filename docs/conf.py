@@ -20,7 +20,7 @@ extensions = [
     'sphinx.ext.doctest',
     'sphinx.ext.napoleon',
     'public_names',
-    'rules_table',
+    'tables',
 ]
 exclude_patterns = ['_build']
 
