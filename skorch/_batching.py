@@ -6,9 +6,12 @@ import contextlib
 import copy
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
+from itertools import chain
+from numbers import Integral
 from typing import Any
 
-from torch.utils.data import DataLoader, IterableDataset, Subset, TensorDataset
+import numpy as np
+from torch.utils.data import BatchSampler, DataLoader, IterableDataset, Subset, TensorDataset
 
 from skorch._checks import checked_batch_size
 from skorch._dtypes import batchable, check_collatable
@@ -19,6 +22,7 @@ from skorch._randomness import torch_state_unchanged
 from skorch._rowparams import RowParamsCollate, RowParamsDataset, row_params
 from skorch.dataset import Dataset
 
+SAMPLERS = ('sampler', 'batch_sampler')
 _PREDICTING: ContextVar[bool] = ContextVar('skorch_predicting', default=False)
 _TARGETS_COUNT: ContextVar[bool] = ContextVar('skorch_targets_count', default=True)
 
@@ -87,14 +91,30 @@ def iterator_params(
     kwargs = dict(params)
     if not training and _PREDICTING.get():
         # rows that come shuffled, or not at all, cannot be told from right predictions
-        for name in ('shuffle', 'drop_last', 'sampler', 'batch_sampler'):
-            kwargs.pop(name, None)
-    if 'batch_sampler' in kwargs:
+        left_out = ('shuffle', 'drop_last', *SAMPLERS)
+        kwargs = {k: v for k, v in kwargs.items() if k not in left_out or gives_keys(k, v)}
+    if kwargs.get('batch_sampler') is not None:
         return kwargs
     kwargs.setdefault('batch_size', batch_size)
     if kwargs['batch_size'] == -1:
         kwargs['batch_size'] = length_of(dataset)
     return kwargs
+
+
+def gives_keys(name: str, sampler: Any) -> bool:
+    """Tell a sampler whose keys only its dataset understands from a choice of rows.
+
+    One of the user's own may give anything. It is not asked, as it may draw random numbers.
+
+    """
+    if name not in SAMPLERS or sampler is None:
+        return False
+    if type(sampler) is BatchSampler:
+        return gives_keys('sampler', sampler.sampler)
+    if not isinstance(sampler, (list, tuple, range, np.ndarray)):
+        return not type(sampler).__module__.startswith('torch.')
+    keys = sampler if name == 'sampler' else chain.from_iterable(sampler)
+    return not all(isinstance(key, Integral) for key in keys)
 
 
 def length_of(dataset: Any) -> int:

@@ -81,6 +81,7 @@ def net(device):
         ({'shuffle': True}, 4, True, {'shuffle': True, 'batch_size': 4}),
         ({'shuffle': True}, 4, False, {'shuffle': True, 'batch_size': 4}),
         ({'batch_sampler': [[0]]}, 4, True, {'batch_sampler': [[0]]}),
+        ({'batch_sampler': None}, 4, True, {'batch_sampler': None, 'batch_size': 4}),
     ],
 )
 def test_iterator_params(params, batch_size, training, expected):

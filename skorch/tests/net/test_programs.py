@@ -12,7 +12,8 @@ from torch import nn
 from skorch import NeuralNet, NeuralNetBinaryClassifier, NeuralNetClassifier
 from skorch.callbacks import EarlyStopping, EpochScoring, EpochTimer
 from skorch.dataset import Dataset, ValidSplit
-from skorch.tests.net.net_tools import Module, make_net, state_of, weights_of
+from skorch.helper import predefined_split
+from skorch.tests.net.net_tools import Module, logits_of, make_net, state_of, weights_of
 from skorch.utils import to_tensor
 
 # ----------------------------------------------------------------------- methods that are called
@@ -326,3 +327,45 @@ def test_binary_net_that_is_not_initialized_has_no_classes(device):
     net = binary_net(device)
     assert not hasattr(net, 'classes_')
     assert net.initialize().classes_.tolist() == [0, 1]
+
+
+class PairSampler(torch.utils.data.Sampler):
+    """Give keys of pairs of rows instead of rows."""
+
+    def __init__(self, pairs):
+        self.pairs = pairs
+
+    def __iter__(self):
+        return iter(self.pairs)
+
+    def __len__(self):
+        return len(self.pairs)
+
+
+class PairRows(Rows):
+    def __getitem__(self, key):
+        i, j = key
+        (X_i, y_i), (X_j, y_j) = self.rows[i], self.rows[j]
+        return X_i - X_j, np.float32(y_i == y_j)
+
+
+def as_batches(pairs):
+    return torch.utils.data.BatchSampler(PairSampler(pairs), 2, drop_last=False)
+
+
+@pytest.mark.parametrize(
+    ('name', 'make_sampler'),
+    [('sampler', PairSampler), ('sampler', list), ('batch_sampler', as_batches)],
+)
+def test_prediction_keeps_a_sampler_that_gives_keys_of_its_own(data, name, make_sampler, device):
+    dataset = PairRows(*data)
+    pairs = [(0, 5), (7, 2), (9, 9)]
+    net = binary_net(device, train_split=predefined_split(dataset))
+    net.set_params(callbacks__valid_acc=None)
+    net.set_params(
+        **{f'iterator_{kind}__{name}': make_sampler(pairs) for kind in ('train', 'valid')}
+    )
+    net.fit(dataset, None)
+    X = np.stack([data[0][i] - data[0][j] for i, j in pairs])
+    expected = logits_of(net, X)[:, 0]
+    np.testing.assert_allclose(net.forward(dataset).numpy(), expected, rtol=1e-5)
