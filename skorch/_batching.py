@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from itertools import chain
 from numbers import Integral
@@ -113,7 +113,8 @@ def gives_keys(name: str, sampler: Any) -> bool:
         return gives_keys('sampler', sampler.sampler)
     if not isinstance(sampler, (list, tuple, range, np.ndarray)):
         return not type(sampler).__module__.startswith('torch.')
-    keys = sampler if name == 'sampler' else chain.from_iterable(sampler)
+    rows: Iterable[Any] = sampler
+    keys = rows if name == 'sampler' else chain.from_iterable(rows)
     return not all(isinstance(key, Integral) for key in keys)
 
 
