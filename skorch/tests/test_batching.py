@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -25,6 +24,7 @@ from skorch._labels import EncodedDataset, EncodedStream
 from skorch._rowparams import RowBatch, attach_row_params
 from skorch.dataset import Dataset
 from skorch.scoring import loss_scoring
+from skorch.tests.optional import pd
 
 X = np.arange(12, dtype='float32').reshape(6, 2)
 LABELS = np.array(['a', 'b', 'a', 'b', 'a', 'b'])

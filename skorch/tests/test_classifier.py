@@ -6,7 +6,6 @@ import copy
 import pickle
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
@@ -20,6 +19,7 @@ from skorch.callbacks import BatchScoring, Callback, EpochScoring
 from skorch.dataset import Dataset, ValidSplit
 from skorch.helper import SliceDataset, predefined_split
 from skorch.tests.naming import name_of
+from skorch.tests.optional import pd
 
 N = 120
 
@@ -130,7 +130,7 @@ CONTAINERS = {
     'object array': lambda y: np.array(y, dtype=object),
     'Series': lambda y: pd.Series(y, index=np.arange(N)[::-1] * 3),
     'categorical': lambda y: pd.Series(y, dtype='category'),
-    'Index': pd.Index,
+    'Index': lambda y: pd.Index(y),
     'SliceDataset': lambda y: SliceDataset(Dataset(np.zeros((N, 1)), np.asarray(y)), 1),
     'column': lambda y: np.asarray(y)[:, None],
 }
@@ -685,7 +685,7 @@ def test_class_weight_in_a_binary_classifier(make_binary, two):
 
 
 @pytest.mark.parametrize('module', [Linear, Flat])
-@pytest.mark.parametrize('container', [list, np.asarray, torch.as_tensor, pd.Series])
+@pytest.mark.parametrize('container', [list, np.asarray, torch.as_tensor, CONTAINERS['Series']])
 def test_binary_outputs_and_containers(make_binary, two, module, container):
     X, codes = two
     n_out = {'module__n_out': 1}

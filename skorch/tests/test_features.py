@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from scipy import sparse
@@ -13,6 +12,7 @@ from skorch import NeuralNetClassifier
 from skorch._features import as_module_takes, columns_go_by_name, has_columns, is_integer
 from skorch.dataset import Dataset
 from skorch.tests.naming import name_of
+from skorch.tests.optional import pd
 
 
 class OneInput(nn.Module):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
@@ -28,6 +27,7 @@ from skorch._labels import (
     without_column,
 )
 from skorch.dataset import Dataset
+from skorch.tests.optional import pd
 
 LABELS = st.one_of(
     st.lists(st.integers(-(2**40), 2**40), min_size=1, max_size=20),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pickle
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
@@ -19,6 +18,7 @@ from skorch.callbacks import BatchScoring, EpochScoring
 from skorch.dataset import Dataset, ValidSplit
 from skorch.helper import predefined_split
 from skorch.tests.naming import name_of
+from skorch.tests.optional import pd
 
 N = 150
 CONTAINERS = {
@@ -124,7 +124,7 @@ def test_columns_as_targets(make, data, y_of):
     assert net.score(X, y) > 0.98
 
 
-@pytest.mark.parametrize('rows', [list, tuple, pd.DataFrame], ids=lambda f: f.__name__)
+@pytest.mark.parametrize('rows', [list, tuple, lambda Y: pd.DataFrame(Y)], ids=name_of)
 def test_several_targets(make, data, rows):
     X, y = data
     Y = np.stack([y, -y], 1)

@@ -7,7 +7,6 @@ import pickle
 from functools import partial
 
 import numpy as np
-import pandas as pd
 import pytest
 import sklearn
 import torch
@@ -30,6 +29,7 @@ from skorch._routing import (
 from skorch.dataset import Dataset, ValidSplit
 from skorch.helper import predefined_split
 from skorch.tests.naming import name_of
+from skorch.tests.optional import pd
 
 N = 60
 GROUPS = np.arange(N) % 6

@@ -6,7 +6,6 @@ import copy
 import pickle
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from torch.utils.data import DataLoader, Subset
@@ -22,6 +21,7 @@ from skorch._rowparams import (
     weighted_by,
 )
 from skorch.dataset import Dataset
+from skorch.tests.optional import pd
 
 WEIGHT = np.arange(6.0)
 

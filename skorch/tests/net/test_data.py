@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from scipy import sparse
@@ -16,6 +15,7 @@ from torch.utils.data import ConcatDataset, IterableDataset, Subset, TensorDatas
 from skorch import NeuralNetClassifier, NeuralNetRegressor
 from skorch.dataset import Dataset, ValidSplit
 from skorch.helper import SliceDataset, SliceDict, predefined_split
+from skorch.tests.optional import pd
 
 N = 80
 
@@ -378,7 +378,9 @@ def test_read_only_inputs_are_neither_written_to_nor_warned_of(make, X, y, modul
     assert np.array_equal(frozen, X)
 
 
-@pytest.mark.parametrize('kind', [np.asarray, torch.as_tensor, sparse.csr_matrix, pd.DataFrame])
+@pytest.mark.parametrize(
+    'kind', [np.asarray, torch.as_tensor, sparse.csr_matrix, lambda X: pd.DataFrame(X)]
+)
 def test_a_module_that_writes_to_its_input_does_not_reach_the_data(make, X, y, kind):
     class Writes(Linear):
         def forward(self, X):

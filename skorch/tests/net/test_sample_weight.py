@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
@@ -37,6 +36,7 @@ from skorch.callbacks import BatchScoring, Callback, EpochScoring
 from skorch.dataset import Dataset, ValidSplit
 from skorch.helper import predefined_split
 from skorch.scoring import loss_scoring
+from skorch.tests.optional import pd
 
 N = 90
 
