@@ -111,9 +111,9 @@ def match_target(criterion: Any, y_pred: Any, y_true: Any) -> Any:
 
     Class indices become int64, targets of elementwise losses the dtype of the prediction, and a
     target (n,) of a prediction (n, 1), or the other way round, gets its shape: torch would
-    broadcast the two to (n, n). A target of the shape of the prediction has, for cross entropy,
-    the probabilities of the classes, and gets the dtype of the prediction. For other criteria,
-    the target stays as it is.
+    broadcast the two to (n, n). Several outputs may share the target of their row. A target of
+    the shape of the prediction has, for cross entropy, the probabilities of the classes, and gets
+    the dtype of the prediction. For other criteria, the target stays as it is.
 
     Parameters
     ----------
@@ -128,7 +128,8 @@ def match_target(criterion: Any, y_pred: Any, y_true: Any) -> Any:
     Raises
     ------
     ValueError
-        If class indices are needed and the target is not integral.
+        If class indices are needed and the target is not integral, or if the shapes do not tell
+        which output belongs to which target.
 
     """
     if not (isinstance(y_pred, torch.Tensor) and isinstance(y_true, torch.Tensor)):
@@ -143,7 +144,7 @@ def match_target(criterion: Any, y_pred: Any, y_true: Any) -> Any:
         return as_class_indices(y_pred, y_true)
     if is_loss(criterion, ELEMENTWISE_LOSSES):
         y_true = y_true if own else with_shape_of(y_pred, y_true)
-        if y_true.shape != y_pred.shape and not own:
+        if y_true.shape != y_pred.shape and not own and not repeats_rows(y_pred, y_true):
             raise ValueError(
                 f'The criterion compares each output with its target, but the module returned '
                 f'shape {tuple(y_pred.shape)} and the target has shape {tuple(y_true.shape)}. Give '
@@ -217,6 +218,22 @@ class OuterProductWatch(TorchFunctionMode):
             for shape in ((self.n,), (self.n, 1))
         )
         return any(a and b and a != b for a in short for b in long)
+
+
+def repeats_rows(y_pred: torch.Tensor, y_true: torch.Tensor) -> bool:
+    """Tell whether broadcasting compares each output of a row with that row's own target.
+
+    So it is with several heads (n, k) for a target (n, 1), and with an ensemble (k, n, 1); torch
+    itself warns of it.
+
+    """
+    n, ndim = len(y_true), y_true.ndim
+    if y_pred.ndim < ndim or y_pred.shape[-ndim] != n:
+        return False
+    if y_pred.ndim > ndim == 1 and y_pred.shape[0] == n:
+        return False  # a batch of as many rows as there are outputs
+    rest = zip(y_pred.shape[-ndim:], y_true.shape, strict=True)
+    return all(size in (1, outputs) for outputs, size in rest)
 
 
 def call_criterion(criterion: Callable[..., Any], y_pred: Any, y_true: Any, **kwargs: Any) -> Any:

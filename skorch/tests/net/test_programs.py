@@ -369,3 +369,45 @@ def test_prediction_keeps_a_sampler_that_gives_keys_of_its_own(data, name, make_
     X = np.stack([data[0][i] - data[0][j] for i, j in pairs])
     expected = logits_of(net, X)[:, 0]
     np.testing.assert_allclose(net.forward(dataset).numpy(), expected, rtol=1e-5)
+
+
+# ----------------------------------------------------------------- one target for several outputs
+
+
+class Heads(Module):
+    """Several outputs for each row, in the last or in the first dimension."""
+
+    def __init__(self, first=False, **kwargs):
+        super().__init__(n_out=3, **kwargs)
+        self.first_dim = first
+
+    def forward(self, X):
+        output = super().forward(X)
+        return output.T[:, :, None] if self.first_dim else output
+
+
+@pytest.mark.filterwarnings('ignore:Using a target size')  # torch says so
+@pytest.mark.parametrize('first', [False, True])
+@pytest.mark.parametrize('criterion', [nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss])
+def test_heads_share_the_target_of_their_row(regression_data, first, criterion, device):
+    X, y = regression_data
+    module = Heads(first)
+    state = state_of(module)
+    nets = []
+    for targets in (y, np.repeat(y, 3, axis=1)):
+        module.load_state_dict(state)
+        module.first_dim = first and targets is y
+        net = make_net(device, module=module, criterion=criterion, train_split=None)
+        nets.append(weights_of(net.fit(X, targets)))
+    np.testing.assert_allclose(*nets, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ('n_out', 'n_targets'), [(1, 2), (2, 3), (40, None)], ids=['more', 'other', 'square']
+)
+def test_outputs_and_targets_that_do_not_belong_together(regression_data, n_out, n_targets, device):
+    X, y = regression_data
+    targets = y[:, 0] if n_targets is None else np.repeat(y, n_targets, axis=1)
+    net = make_net(device, criterion=nn.MSELoss, module__n_out=n_out, train_split=None)
+    with pytest.raises(ValueError, match='as many outputs as y has columns'):
+        net.fit(X, targets)
