@@ -47,7 +47,7 @@ html_theme_options = {
 }
 
 # Samples run in an empty folder, so that the files they write are left nowhere.
-doctest_test_doctest_blocks = ''
+doctest_test_doctest_blocks = 'default'
 doctest_global_setup = """
 import os, tempfile
 import numpy as np

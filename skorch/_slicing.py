@@ -29,8 +29,13 @@ class SliceDict(dict):
 
     Examples
     --------
-    >>> X = SliceDict(key0=val0, key1=val1)  # or SliceDict(**X)
-    >>> GridSearchCV(net, params).fit(X, y)
+    >>> import numpy as np
+    >>> from skorch.helper import SliceDict
+    >>> X = SliceDict(left=np.zeros((5, 2)), right=np.ones((5, 3)))
+    >>> len(X), X.shape
+    (5, (5,))
+    >>> {key: rows.shape for key, rows in X[:2].items()}
+    {'left': (2, 2), 'right': (2, 3)}
 
     """
 
@@ -177,9 +182,13 @@ class SliceDataset(Sequence):
 
     Examples
     --------
-    >>> ds = MyCustomDataset()
-    >>> X, y = SliceDataset(ds, idx=0), SliceDataset(ds, idx=1)
-    >>> GridSearchCV(net, params).fit(X, y)
+    >>> import numpy as np
+    >>> from skorch.dataset import Dataset
+    >>> from skorch.helper import SliceDataset
+    >>> dataset = Dataset(np.zeros((5, 2)), np.arange(5))  # or one of your own
+    >>> X, y = SliceDataset(dataset, idx=0), SliceDataset(dataset, idx=1)
+    >>> len(X[1:3]), [int(label) for label in y[1:3]]
+    (2, [1, 2])
 
     """
 

@@ -40,8 +40,13 @@ def predefined_split(dataset: Any) -> partial[Any]:
 
     Examples
     --------
-    >>> valid_ds = skorch.dataset.Dataset(X_valid, y_valid)
-    >>> net = NeuralNet(..., train_split=predefined_split(valid_ds))
+    >>> import numpy as np
+    >>> from skorch import NeuralNetClassifier
+    >>> from skorch.dataset import Dataset
+    >>> from skorch.helper import predefined_split
+    >>> from skorch.toy import make_classifier
+    >>> valid = Dataset(np.zeros((4, 20)), np.array([0, 1, 0, 1]))
+    >>> net = NeuralNetClassifier(make_classifier(), train_split=predefined_split(valid))
 
     """
     return partial(_make_split, valid_ds=dataset)
@@ -75,6 +80,13 @@ class DataFrameTransformer(TransformerMixin, BaseEstimator):
 
     Examples
     --------
+    >>> import numpy as np
+    >>> import pandas as pd
+    >>> import torch
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from torch import nn
+    >>> from skorch import NeuralNetClassifier
+    >>> from skorch.helper import DataFrameTransformer
     >>> df = pd.DataFrame({
     ...     'col_floats': np.linspace(0, 1, 12),
     ...     'col_ints': [11, 11, 10] * 4,
@@ -90,8 +102,10 @@ class DataFrameTransformer(TransformerMixin, BaseEstimator):
     ...     def forward(self, X, col_cats):
     ...         hidden = torch.cat([self.linear(X), self.embedding(col_cats)], dim=1)
     ...         return self.out(hidden)
-    >>> net = NeuralNetClassifier(MyModule, criterion=nn.CrossEntropyLoss)
-    >>> make_pipeline(DataFrameTransformer(), net).fit(df, np.asarray([0, 1, 0] * 4))
+    >>> net = NeuralNetClassifier(MyModule, criterion=nn.CrossEntropyLoss, verbose=0)
+    >>> pipeline = make_pipeline(DataFrameTransformer(), net)
+    >>> pipeline.fit(df, np.asarray([0, 1, 0] * 4)).predict(df).shape
+    (12,)
 
     """
 

@@ -31,18 +31,24 @@ class History(list):
 
     Examples
     --------
-    >>> history = net.history
-    >>> history[-1]  # the last epoch, a dict
-    >>> history[:, 'train_loss']  # a list of floats
-    >>> history[:, ('train_loss', 'valid_loss')]  # a list of tuples
-    >>> history[-1, 'batches']  # the batches of the last epoch, a list of dicts
-    >>> history[-1, 'batches', -1, 'train_loss']  # the loss of the last batch
-    >>> history[:, 'batches', :, 'train_loss']  # a list of losses for each epoch
-
-    >>> history.new_epoch()
-    >>> history.record('my-score', 123)
-    >>> history.new_batch()
-    >>> history.record_batch('my-batch-score', 456)
+    >>> history = History()
+    >>> for loss in (0.75, 0.5):
+    ...     history.new_epoch()
+    ...     for step in (1, 2):
+    ...         history.new_batch()
+    ...         history.record_batch('train_loss', loss / step)
+    ...     history.record('train_loss', loss)
+    ...     history.record('my-score', 1 - loss)
+    >>> history[:, 'train_loss']
+    [0.75, 0.5]
+    >>> history[:, ('train_loss', 'my-score')]
+    [(0.75, 0.25), (0.5, 0.5)]
+    >>> history[-1, 'batches']
+    [{'train_loss': 0.5}, {'train_loss': 0.25}]
+    >>> history[-1, 'batches', -1, 'train_loss']
+    0.25
+    >>> history[:, 'batches', :, 'train_loss']
+    [[0.75, 0.375], [0.5, 0.25]]
 
     """
 

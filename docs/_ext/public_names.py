@@ -94,7 +94,11 @@ def page(name: str) -> str:
     entries = [entry(module, public) for public in public_names(module)]
     references = ''.join(e for e in entries if e.startswith('*'))
     definitions = '\n'.join(e for e in entries if not e.startswith('*'))
-    parts = [f'{name}\n{"=" * len(name)}', f'.. automodule:: {name}\n    :no-members:']
+    parts = [
+        f'{name}\n{"=" * len(name)}',
+        f'.. testsetup::\n\n    from {name} import *',
+        f'.. automodule:: {name}\n    :no-members:',
+    ]
     return '\n\n'.join([*parts, references, definitions])
 
 
