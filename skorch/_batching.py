@@ -251,8 +251,7 @@ def batch_of_no_rows(dataset: Any) -> Any:
         dataset = dataset.dataset
     if not isinstance(dataset, (Dataset, Subset, TensorDataset)) or len(dataset):
         return None
-    while isinstance(dataset, Subset):
-        dataset = dataset.dataset
+    dataset = without_subsets(dataset)
     if isinstance(dataset, Dataset) and has_own_items(dataset):
         return None  # its code is made for single rows
     return dataset[0:0] if isinstance(dataset, (Dataset, TensorDataset)) else None

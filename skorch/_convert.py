@@ -18,7 +18,7 @@ from skorch._indexing import is_pandas_ndframe
 
 # Called for every row, so the frequent types are recognized first.
 _READY = (torch.Tensor, np.generic, int, float, str)
-_TORCH_KINDS = 'fciub'
+TORCH_KINDS = 'fciub'
 _HOW_TO_ENCODE = (
     'Encode strings and categories as numbers first (e.g. with OrdinalEncoder or OneHotEncoder of '
     "sklearn.preprocessing), or cast numbers with .astype('float32')."
@@ -172,8 +172,8 @@ def _sparse_to_tensor(X: Any) -> torch.Tensor:
 
 
 def _array_to_tensor(X: np.ndarray) -> torch.Tensor:
-    if X.dtype.kind not in _TORCH_KINDS or X.dtype.char in 'gG':
-        raise TypeError(_not_numeric(X))
+    if X.dtype.kind not in TORCH_KINDS or X.dtype.char in 'gG':
+        raise TypeError(not_numeric_message(X))
     if not X.dtype.isnative:
         X = X.astype(X.dtype.newbyteorder('='))
     if not X.flags.writeable or any(stride < 0 for stride in X.strides):
@@ -181,7 +181,7 @@ def _array_to_tensor(X: np.ndarray) -> torch.Tensor:
     return torch.as_tensor(X)
 
 
-def _not_numeric(X: np.ndarray) -> str:
+def not_numeric_message(X: np.ndarray) -> str:
     text = f'An array of dtype {X.dtype} cannot become a tensor'
     if X.dtype == object and X.size:
         kinds = sorted({type(x).__name__ for x in X.ravel()[:1000].tolist()})

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from skorch._convert import _TORCH_KINDS, _not_numeric
+from skorch._convert import TORCH_KINDS, not_numeric_message
 
 
 def narrowed(array: np.ndarray) -> np.ndarray:
@@ -85,5 +85,5 @@ def check_collatable(data: Any) -> None:
             check_collatable(value)
     elif isinstance(data, np.ndarray):
         kind = data.dtype.kind
-        if kind in 'mMV' or (data.ndim > 1 and kind not in _TORCH_KINDS):
-            raise TypeError(_not_numeric(data))
+        if kind in 'mMV' or (data.ndim > 1 and kind not in TORCH_KINDS):
+            raise TypeError(not_numeric_message(data))

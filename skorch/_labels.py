@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.utils.class_weight import compute_class_weight
-from torch.utils.data import Dataset, IterableDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from skorch._dtypes import narrowed
 from skorch._randomness import get_random_state, set_random_state
@@ -59,6 +59,24 @@ def targets_of(X: Any) -> Any:
         return data_from_dataset(X)[1]
     except AttributeError:
         return None
+
+
+def required_targets(net: Any, X: Any, y: Any) -> Any:
+    """Return y, or the targets that X tells; None where batches may still bring them.
+
+    Raises
+    ------
+    ValueError
+        If the stock iterator would make batches of X without targets.
+
+    """
+    y = targets_of(X) if y is None else y
+    if y is None and not is_dataset(X) and net.iterator_train is DataLoader:
+        raise ValueError(
+            f'{type(net).__name__} was given y=None. Pass y, or a Dataset as X, or iterators of '
+            f'your own as iterator_train and iterator_valid.'
+        )
+    return y
 
 
 def distinct_labels(y: np.ndarray) -> np.ndarray:

@@ -18,6 +18,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from skorch._indexing import flatten
+from skorch._signatures import accepted_by
 from skorch._structures import uncompiled
 
 CROSS_ENTROPY_LOSSES = (nn.CrossEntropyLoss, F.cross_entropy)
@@ -383,12 +384,7 @@ def weighted_loss(
 
 def takes(func: Any, name: str) -> bool:
     """Tell whether a callable names ``name`` as one of its parameters."""
-    func = uncompiled(func)
-    func = func.forward if isinstance(func, nn.Module) else func
-    try:
-        return name in inspect.signature(func).parameters
-    except (TypeError, ValueError):
-        return False
+    return name in accepted_by(func).names
 
 
 def unreduced(criterion: Any, y_pred: Any, y_true: Any) -> tuple[str, torch.Tensor]:

@@ -8,9 +8,7 @@ row, is split and batched with the data; everything else is passed whole.
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +18,8 @@ from sklearn.utils._metadata_requests import RequestMethod
 
 from skorch._dtypes import batchable
 from skorch._labels import label_array
-from skorch._structures import merge_inputs, uncompiled
+from skorch._signatures import NOTHING, Accepted, accepted_by
+from skorch._structures import merge_inputs
 from skorch.dataset import get_len
 from skorch.utils import _make_split
 
@@ -36,45 +35,6 @@ TRAINING_METHODS = (
     'infer',
     'get_split_datasets',
 )
-
-
-class Accepted(NamedTuple):
-    """The keyword arguments that a callable takes."""
-
-    names: frozenset[str]
-    any_name: bool
-
-    def __contains__(self, name: object) -> bool:
-        return self.any_name or name in self.names
-
-
-NOTHING = Accepted(frozenset(), False)
-_BY_KEYWORD = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-
-
-@lru_cache(maxsize=512)
-def _accepted_by_signature(func: Callable[..., Any]) -> Accepted:
-    try:
-        params = inspect.signature(func).parameters.values()
-    except (TypeError, ValueError):
-        return Accepted(frozenset(), True)
-    names = frozenset(p.name for p in params if p.kind in _BY_KEYWORD)
-    return Accepted(names, any(p.kind is inspect.Parameter.VAR_KEYWORD for p in params))
-
-
-def accepted_by(func: Any) -> Accepted:
-    """Return the keyword arguments that ``func`` takes; a module is asked for its ``forward``."""
-    func = uncompiled(func)
-    func = getattr(func, 'forward', func)
-    if not callable(func):
-        return NOTHING
-    if inspect.isfunction(func):
-        return _accepted_by_signature(func)
-    # the cache must not keep modules alive, so it is asked for functions only
-    owned = getattr(func, '__func__', None) or vars(type(func)).get('__call__')
-    if inspect.isfunction(owned):
-        return _accepted_by_signature(owned)
-    return _accepted_by_signature.__wrapped__(func)
 
 
 class FitPlan(NamedTuple):

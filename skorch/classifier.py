@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from sklearn.base import ClassifierMixin
 from torch import nn
-from torch.utils.data import DataLoader
 
 from skorch._checks import check_threshold
 from skorch._label_learning import LabelsMixin
@@ -21,7 +20,7 @@ from skorch._labels import (
     distinct_labels,
     is_discrete,
     label_array,
-    targets_of,
+    required_targets,
     unknown_labels,
     without_column,
 )
@@ -37,10 +36,15 @@ from skorch._losses import (
 )
 from skorch._rowparams import current_weight, weighted_by
 from skorch._structures import one_column
-from skorch.callbacks import EpochScoring, EpochTimer, PassthroughScoring, PrintLog
+from skorch.callbacks import (  # noqa: F401  programs import these from here
+    EpochScoring,
+    EpochTimer,
+    PassthroughScoring,
+    PrintLog,
+)
 from skorch.dataset import ValidSplit
 from skorch.net import NeuralNet
-from skorch.utils import (  # noqa: F401  programs import to_numpy from here
+from skorch.utils import (  # noqa: F401  likewise
     data_from_dataset,
     get_dim,
     is_dataset,
@@ -70,13 +74,9 @@ class _Classifier(ClassifierMixin, LabelsMixin, NeuralNet):
 
     @property
     def _default_callbacks(self) -> list[tuple[str, Any]]:
-        return [
-            ('epoch_timer', EpochTimer()),
-            ('train_loss', PassthroughScoring(name='train_loss', on_train=True)),
-            ('valid_loss', PassthroughScoring(name='valid_loss')),
-            ('valid_acc', EpochScoring('accuracy', name='valid_acc', lower_is_better=False)),
-            ('print_log', PrintLog()),
-        ]
+        *others, print_log = super()._default_callbacks
+        accuracy = EpochScoring('accuracy', name='valid_acc', lower_is_better=False)
+        return [*others, ('valid_acc', accuracy), print_log]
 
     @property
     def classes_(self) -> np.ndarray:
@@ -142,14 +142,9 @@ class _Classifier(ClassifierMixin, LabelsMixin, NeuralNet):
 
         """
         self.__dict__.pop('class_weight_', None)
-        y = targets_of(X) if y is None else y
+        y = required_targets(self, X, y)
         self._learns_labels_from_batches_ = y is None
         if y is None:
-            if not is_dataset(X) and self.iterator_train is DataLoader:
-                raise ValueError(
-                    f'{type(self).__name__} was given y=None. Pass y, or a Dataset as X, or '
-                    f'iterators of your own as iterator_train and iterator_valid.'
-                )
             if self.class_weight is not None:
                 raise ValueError(
                     f'class_weight is {self.class_weight!r}, but {type(X).__name__} does not tell '
@@ -171,9 +166,7 @@ class _Classifier(ClassifierMixin, LabelsMixin, NeuralNet):
     # ------------------------------------------------------------------------------------- loss
 
     def get_loss(self, y_pred: Any, y_true: Any, *args: Any, **kwargs: Any) -> Any:
-        """Return the loss of a batch.
-
-        For :class:`torch.nn.NLLLoss`, probabilities are turned into their logarithms first.
+        """Return the loss of a batch, in training weighted by ``class_weight``.
 
         Parameters
         ----------
@@ -226,20 +219,8 @@ class NeuralNetClassifier(_Classifier):
     ) -> NeuralNetClassifier:
         """Initialize the net and train it.
 
-        Parameters
-        ----------
-        X : array-like of shape (n, ...), dict or list of those, or Dataset
-        y : array-like of shape (n,) or (n, k), or None if X is a dataset
-            Labels of any kind.
-        sample_weight : array-like of shape (n,) or None
-            How much each row counts in the losses and scores.
-        **fit_params
-            Passed to ``train_split``, ``forward`` and overridden training methods, each to what
-            takes it.
-
-        Returns
-        -------
-        self
+        Parameters and returned value are those of ``NeuralNet.fit``, but y is None only if X is a
+        dataset.
 
         """
         super().fit(X, y, sample_weight=sample_weight, **fit_params)
@@ -326,20 +307,8 @@ class NeuralNetBinaryClassifier(_Classifier):
     ) -> NeuralNetBinaryClassifier:
         """Initialize the net and train it.
 
-        Parameters
-        ----------
-        X : array-like of shape (n, ...), dict or list of those, or Dataset
-        y : array-like of shape (n,) or (n, k), or None if X is a dataset
-            Labels of any kind.
-        sample_weight : array-like of shape (n,) or None
-            How much each row counts in the losses and scores.
-        **fit_params
-            Passed to ``train_split``, ``forward`` and overridden training methods, each to what
-            takes it.
-
-        Returns
-        -------
-        self
+        Parameters and returned value are those of ``NeuralNet.fit``, but y is None only if X is a
+        dataset.
 
         """
         super().fit(X, y, sample_weight=sample_weight, **fit_params)

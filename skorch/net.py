@@ -35,7 +35,7 @@ from skorch._params import OwnDefault, ParamsMixin, as_before_on_error
 from skorch._pickling import OpensAnywhere
 from skorch._randomness import observers_apart, observing
 from skorch._repr import describe
-from skorch._routing import RoutingMixin, accepted_by, drop_split_params
+from skorch._routing import RoutingMixin, drop_split_params
 from skorch._rowparams import (
     attach_row_params,
     check_row_params,
@@ -44,6 +44,7 @@ from skorch._rowparams import (
     rows_of,
     weighted_by_rows,
 )
+from skorch._signatures import accepted_by
 from skorch._structures import (
     as_floating,
     concatenate,

@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 from sklearn.base import RegressorMixin
 from torch import nn
-from torch.utils.data import DataLoader
 
-from skorch._labels import label_array, targets_of
+from skorch._labels import label_array, required_targets
 from skorch.net import NeuralNet
-from skorch.utils import get_dim, is_dataset  # noqa: F401  programs import get_dim from here
+from skorch.utils import get_dim, is_dataset  # noqa: F401  programs import these from here
 
 __all__ = ['NeuralNetRegressor']
 
@@ -35,14 +34,9 @@ class NeuralNetRegressor(RegressorMixin, NeuralNet):
             If there is no y though it is needed.
 
         """
-        y = targets_of(X) if y is None else y
+        self.__dict__.pop('target_ndim_', None)
+        y = required_targets(self, X, y)
         if y is None:
-            self.__dict__.pop('target_ndim_', None)
-            if not is_dataset(X) and self.iterator_train is DataLoader:
-                raise ValueError(
-                    f'{type(self).__name__} was given y=None. Pass y, or a Dataset as X, or '
-                    f'iterators of your own as iterator_train and iterator_valid.'
-                )
             return
         self.target_ndim_ = y.ndim if hasattr(y, 'ndim') else label_array(y).ndim
 
@@ -51,19 +45,8 @@ class NeuralNetRegressor(RegressorMixin, NeuralNet):
     ) -> NeuralNetRegressor:
         """Initialize the net and train it.
 
-        Parameters
-        ----------
-        X : array-like of shape (n, ...), dict or list of those, or Dataset
-        y : array-like of shape (n,) or (n, k), or None if X is a dataset
-        sample_weight : array-like of shape (n,) or None
-            How much each row counts in the losses and scores.
-        **fit_params
-            Passed to ``train_split``, ``forward`` and overridden training methods, each to what
-            takes it.
-
-        Returns
-        -------
-        self
+        Parameters and returned value are those of ``NeuralNet.fit``, but y is None only if X is a
+        dataset.
 
         """
         super().fit(X, y, sample_weight=sample_weight, **fit_params)
