@@ -29,9 +29,11 @@ from skorch._checks import (
 )
 from skorch._naming import uniquely_named, with_name
 from skorch._params import reinit_message
+from skorch._randomness import forget_random_state
 from skorch._structures import uncompiled
 from skorch.callbacks import PrintLog
 from skorch.exceptions import SkorchAttributeError
+from skorch.history import History
 from skorch.setter import optimizer_setter
 from skorch.utils import to_device
 
@@ -296,6 +298,20 @@ class ComponentsMixin(BaseEstimator):
                 if id(param) not in seen:
                     seen.add(id(param))
                     yield param_name, param
+
+    def _drop_what_trains(self) -> None:
+        self.callbacks = None
+        self.callbacks_ = []
+        self.train_split = None
+        self.iterator_train = None
+        self.history_ = History()
+        self.optimizer = None
+        for name in self._optimizers:
+            setattr(self, f'{name}_', None)
+        self._initial_states_ = {}
+        self.virtual_params_: Any = {}
+        forget_random_state(self)
+        self._trimmed_for_prediction = True
 
     # ------------------------------------------------------- module instances given by the user
 

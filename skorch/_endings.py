@@ -1,4 +1,4 @@
-"""How a training ends if it does not end by itself: interrupt, error, a loss that is not finite."""
+"""How epochs and trainings end: regularly, by an interrupt, an error, a loss that is not finite."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import contextlib
 import inspect
 import itertools
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
+from skorch._randomness import note_random_state
 from skorch.exceptions import SkorchWarning, StopTraining
 
 # Functions with which scikit-learn fits one estimator of several: folds, candidates, ensembles.
@@ -62,13 +64,41 @@ def is_own(module: str) -> bool:
     return package == 'skorch' and rest.partition('.')[0] != 'tests'
 
 
-def end_training(net: Any, X: Any, y: Any) -> None:
-    """Let callbacks end their work; there is nothing left that one of them could stop."""
+def complete_epoch(net: Any) -> None:
+    """Tell the callbacks that all of them have seen the end of the epoch."""
+    for _, callback in net.callbacks_:
+        # Callbacks need not derive from Callback; those that take whatever event there is were
+        # written when there was none of this name.
+        if hasattr(type(callback), 'on_epoch_complete'):
+            callback.on_epoch_complete(net)
+
+
+@contextlib.contextmanager
+def ended_regularly(net: Any, X: Any, y: Any) -> Iterator[None]:
+    """End the training inside, which a callback or the keyboard may stop.
+
+    Raises
+    ------
+    BaseException
+        What was raised inside, after the callbacks were told of it.
+
+    """
+    try:
+        yield
+    except StopTraining:
+        pass
+    except KeyboardInterrupt as exc:
+        _end_by_interrupt(net, X, y, exc)
+    except BaseException as exc:
+        _notify_error(net, X, y, exc)
+        raise
+    note_random_state(net)
+    # There is nothing left that a callback could stop.
     with contextlib.suppress(StopTraining):
         net.notify('on_train_end', X=X, y=y)
 
 
-def end_by_interrupt(net: Any, X: Any, y: Any, interrupt: KeyboardInterrupt) -> None:
+def _end_by_interrupt(net: Any, X: Any, y: Any, interrupt: KeyboardInterrupt) -> None:
     """Note that the keyboard ended the training, and tell it once.
 
     Raises
@@ -79,7 +109,7 @@ def end_by_interrupt(net: Any, X: Any, y: Any, interrupt: KeyboardInterrupt) -> 
     """
     net.interrupted_ = True
     if inside_search():
-        notify_error(net, X, y, interrupt)
+        _notify_error(net, X, y, interrupt)
         raise interrupt
     tell(
         f'Training was interrupted in epoch {len(net.history)}; the net keeps the weights of this '
@@ -87,7 +117,7 @@ def end_by_interrupt(net: Any, X: Any, y: Any, interrupt: KeyboardInterrupt) -> 
     )
 
 
-def notify_error(net: Any, X: Any, y: Any, error: BaseException) -> None:
+def _notify_error(net: Any, X: Any, y: Any, error: BaseException) -> None:
     """Let callbacks close what they opened; nothing they do hides the error."""
     callbacks = (callback for _, callback in vars(net).get('callbacks_', ()))
     for handler in (net, *callbacks):

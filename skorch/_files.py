@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
-import secrets
 import stat
 from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import IO, Any
 
-try:
-    import fcntl
-except ImportError:  # pragma: no cover - Windows
-    fcntl = None  # type: ignore[assignment]
-
-_TEMPORARY_NAME = re.compile(r'\.skorch-[0-9a-f]{16}\.tmp')
+from skorch._commit import Journal, complete_interrupted, tidy
+from skorch._locks import TEMPORARY, create_locked, sync_folder
 
 _STAGE: ContextVar[list[_Temporary] | None] = ContextVar('skorch_staged_files', default=None)
 
@@ -32,10 +26,15 @@ class _Temporary:
     def __init__(self, target: str, mode: str, encoding: str | None) -> None:
         self.target = target
         self.folder = os.path.dirname(target)
-        self.path, self._lock = _create_locked(self.folder)
-        if os.path.exists(target):
-            os.chmod(self.path, stat.S_IMODE(os.stat(target).st_mode))
-        self.file: IO[Any] = open(self.path, mode, encoding=encoding)  # noqa: SIM115
+        self.path, descriptor, _ = create_locked(self.folder, TEMPORARY)
+        self._lock: int | None = descriptor
+        try:
+            if os.path.exists(target):
+                os.chmod(self.path, stat.S_IMODE(os.stat(target).st_mode))
+            self.file: IO[Any] = open(self.path, mode, encoding=encoding)  # noqa: SIM115
+        except BaseException:
+            self._remove()
+            raise
 
     def finish(self) -> None:
         """Bring everything written to the disk; raises where it does not fit."""
@@ -43,74 +42,30 @@ class _Temporary:
         os.fsync(self.file.fileno())
         self.file.close()
 
-    def publish(self) -> None:
+    def rename(self) -> None:
         """Put the file in the place of its target."""
-        if fcntl is None:  # pragma: no cover - Windows renames closed files only
-            self._unlock()
+        if os.name == 'nt':  # pragma: no cover - Windows renames closed files only
+            self.release()
         os.replace(self.path, self.target)
-        self._unlock()
-        _sync_folder(self.folder)
+        self.release()
 
     def discard(self) -> None:
         """Remove the file, the target stays as it is."""
         # What could not be written may be tried once more on closing; the first error is told.
         with contextlib.suppress(OSError, ValueError):
             self.file.close()
-        self._unlock()
+        self._remove()
+
+    def _remove(self) -> None:
+        self.release()
         with contextlib.suppress(OSError):
             os.unlink(self.path)
 
-    def _unlock(self) -> None:
+    def release(self) -> None:
+        """Leave the file to whoever finds it."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
-
-
-def _create_locked(folder: str) -> tuple[str, int | None]:
-    while True:
-        path = os.path.join(folder, f'.skorch-{secrets.token_hex(8)}.tmp')
-        # The mode that any new file gets, less the umask; `tempfile` would make it private.
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-        if fcntl is None:  # pragma: no cover - Windows refuses to remove open files by itself
-            os.close(descriptor)
-            return path, None
-        # File systems without locks leave litter of killed processes, no more than that.
-        with contextlib.suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        # Another process may have taken the file for litter before it was locked.
-        if os.path.exists(path):
-            return path, descriptor
-        os.close(descriptor)
-
-
-def _sync_folder(folder: str) -> None:
-    with contextlib.suppress(OSError):  # not every system can do it for folders
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def _remove_litter(folder: str) -> None:
-    """Remove what processes that were killed while writing left in the folder."""
-    with contextlib.suppress(OSError):
-        for name in os.listdir(folder):
-            if _TEMPORARY_NAME.fullmatch(name):
-                _remove_if_unlocked(os.path.join(folder, name))
-
-
-def _remove_if_unlocked(path: str) -> None:
-    with contextlib.suppress(OSError):
-        if fcntl is None:  # pragma: no cover - Windows
-            os.unlink(path)
-            return
-        descriptor = os.open(path, os.O_RDWR)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.unlink(path)
-        finally:
-            os.close(descriptor)
 
 
 def _is_special(path: str) -> bool:
@@ -155,6 +110,7 @@ def open_atomic(f: Any, mode: str = 'wb', encoding: str | None = None) -> Iterat
         with open(target, mode, encoding=encoding) as direct:
             yield direct
         return
+    tidy(os.path.dirname(target))
     try:
         temporary = _Temporary(target, mode, encoding)
     except OSError as exc:
@@ -171,21 +127,23 @@ def _published_or_discarded(temporary: _Temporary) -> Iterator[None]:
         temporary.finish()
         stage = _STAGE.get()
         if stage is None:
-            temporary.publish()
+            temporary.rename()
+            sync_folder(temporary.folder)
         else:
             stage.append(temporary)
     except BaseException:
         temporary.discard()
         raise
-    _remove_litter(temporary.folder)
 
 
 @contextlib.contextmanager
 def staged() -> Iterator[None]:
     """Hold back the files that ``open_atomic`` writes inside until all of them are whole.
 
-    Only then are they renamed, one after the other; after an error none is. An inner group
-    belongs to the outer one.
+    Only then are they renamed, in the order in which they were written; after an error none is.
+    Those in one folder change as one: if the process is killed between two renames,
+    :func:`skorch._commit.complete_interrupted` does the others. It needs locks of files, which
+    Windows and some network file systems do not have. An inner group belongs to the outer one.
 
     """
     if _STAGE.get() is not None:
@@ -195,10 +153,48 @@ def staged() -> Iterator[None]:
     token = _STAGE.set(stage)
     try:
         yield
+        _drop_overwritten(stage)
         while stage:
-            stage[0].publish()
-            del stage[0]
+            folder = stage[0].folder
+            group = [each for each in stage if each.folder == folder]
+            # From here on the group is not to be discarded file by file.
+            stage[:] = [each for each in stage if each.folder != folder]
+            _commit(folder, group)
     finally:
         _STAGE.reset(token)
         for temporary in stage:
             temporary.discard()
+
+
+def _drop_overwritten(stage: list[_Temporary]) -> None:
+    """Keep of several files for one target the last."""
+    last = {each.target: each for each in stage}
+    for temporary in [each for each in stage if last[each.target] is not each]:
+        stage.remove(temporary)
+        temporary.discard()
+
+
+def _commit(folder: str, group: list[_Temporary]) -> None:
+    """Let all files of a group take their places."""
+    complete_interrupted(folder)  # lest an older group comes over this one later
+    journal = Journal(folder)
+    try:
+        if len(group) > 1:
+            journal.write([(each.path, each.target) for each in group])
+        for temporary in group:
+            temporary.rename()
+        sync_folder(folder)
+    except BaseException as exc:
+        if isinstance(exc, OSError) or not journal.path:
+            # The caller is told, so nobody is to complete it.
+            journal.drop()
+            for temporary in group:
+                temporary.discard()
+            raise
+        # An interrupt from outside: what has begun is completed, now or by the next process.
+        for temporary in group:
+            temporary.release()
+        journal.release()
+        complete_interrupted(folder)
+        raise
+    journal.drop()

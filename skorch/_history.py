@@ -135,7 +135,7 @@ def parse_json(content: str | bytes, source: str) -> list[dict[str, Any]]:
     hint = 'A history is written by History.to_file or save_params(f_history=...).'
     try:
         rows = json.loads(content)
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:  # the latter where it is nested too deeply
         raise ValueError(f'{source} is not a history: it is not JSON ({exc}). {hint}') from exc
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise ValueError(f'{source} is not a history: it is JSON, but not a list of dicts. {hint}')

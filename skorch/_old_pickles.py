@@ -11,20 +11,27 @@ before the net knows of it, which :func:`_stay_readable` keeps from failing.
 
 from __future__ import annotations
 
+import copyreg
 import inspect
 import io
 import pickle
+import struct
+import sys
+import types
 import warnings
 import zipfile
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 
+from skorch._damage import damage_is_told, refuse_bomb, what_torch_says
 from skorch._devices import CPU, is_usable, resolve_device
-from skorch._load_options import LoadPlan, call_torch_load, caller_options, torch_load_options
+from skorch._load_options import LoadPlan, call_torch_load
 from skorch._pickling import load_storages, modules_in, opens_net, pack, unpack
 from skorch._restricted import Names, PartOfCompiler, carried_by
+from skorch._saved_arrays import is_sound_state
 
 _DTYPES_OF_STORAGES = {
     'BFloat16Storage': torch.bfloat16,
@@ -44,6 +51,17 @@ _DTYPES_OF_STORAGES = {
 _COMPILERS = ('torch._dynamo.', 'torch._inductor.')
 _WRAPPERS = ('_TorchCompile',)
 
+_FORGED_STATE = (
+    'The state inside a net pickled by an older version changes {!r} itself: the file is damaged '
+    'or forged. Do not open it, get it from its source again.'
+)
+
+# What every user of the process shares.
+_SHARED = (
+    *(type, types.FunctionType, types.BuiltinFunctionType, types.MethodType),
+    types.ModuleType,
+)
+
 KEY = '__cuda_dependent_attributes__'
 
 
@@ -52,7 +70,7 @@ def is_old(state: Any) -> bool:
     return isinstance(state, Mapping) and KEY in state
 
 
-def state_of_today(net: Any, state: Mapping[str, Any]) -> dict[str, Any]:
+def state_of_today(net: Any, state: Mapping[str, Any], plan: LoadPlan) -> dict[str, Any]:
     """Turn the state of an older pickle into the plain state that today's net has.
 
     Parameters
@@ -61,23 +79,30 @@ def state_of_today(net: Any, state: Mapping[str, Any]) -> dict[str, Any]:
         The net to which the state belongs, without any attribute yet.
     state : dict
         From the outer pickle, with the bytes of an older format in it.
+    plan : LoadPlan
+        How to load the tensors.
 
     Returns
     -------
     dict
         All attributes of the net; tensors are where the load options put them.
 
+    Raises
+    ------
+    pickle.UnpicklingError
+        If the bytes of the older format are damaged or name what they may not name.
+    RuntimeError
+        If torch cannot rebuild a tensor.
+
     """
     outer = {key: value for key, value in state.items() if key != KEY}
-    plan = torch_load_options(
-        outer.get('torch_load_kwargs'), outer.get('device'), 'memory', caller=caller_options()
-    )
     outer = _move(outer, net, plan)
-    inner = _read(state[KEY], outer, plan)
-    outer.update({key: _compiled_anew(value, outer) for key, value in inner.items()})
-    outer['device'] = plan.device_after(modules_in(outer))
-    _fill_parameters(net, outer)
-    _share_optimizers(outer)
+    with damage_is_told('The state inside a net pickled by an older version'):
+        inner = _read(state[KEY], outer, plan)
+        outer.update({key: _compiled_anew(value, outer) for key, value in inner.items()})
+        outer['device'] = plan.device_after(modules_in(outer))
+        _fill_parameters(net, outer)
+        _share_optimizers(outer)
     plan.warn(sets_device=True, stacklevel=5)
     return outer
 
@@ -95,9 +120,13 @@ def _read(content: Any, outer: Mapping[str, Any], plan: LoadPlan) -> dict[str, A
     if archive and plan.trusted:
         return call_torch_load(lambda: io.BytesIO(content), plan.kwargs)
     names = Names(carried_by(outer))
-    if archive:
-        return _ArchiveUnpickler(content, names, plan).load()
-    return _RestrictedUnpickler(content, names, plan).load()
+    unpickler = _ArchiveUnpickler if archive else _RestrictedUnpickler
+    found = unpickler(content, names, plan).load()
+    # Such tensors are otherwise checked by torch.load, once it has read all of a file.
+    torch._utils._validate_loaded_sparse_tensors()
+    if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
+        raise TypeError(f'it holds a {type(found).__name__}, not a dict of attributes')
+    return found
 
 
 class _Compiled(PartOfCompiler):
@@ -122,13 +151,43 @@ def _compiled_anew(value: Any, state: Mapping[str, Any]) -> Any:
     return value
 
 
-class _RestrictedUnpickler(pickle.Unpickler):
-    """Reads the bytes that versions 1.2 to 1.4.0 wrote."""
+class _RestrictedUnpickler(pickle._Unpickler):  # type: ignore[name-defined, misc]
+    """Reads the bytes that versions 1.2 to 1.4.0 wrote.
+
+    It is Python's unpickler that is written in Python, whose opcodes can be restricted too.
+
+    """
+
+    dispatch = dict(pickle._Unpickler.dispatch)  # type: ignore[attr-defined]
 
     def __init__(self, content: bytes, names: Names, plan: LoadPlan) -> None:
         super().__init__(io.BytesIO(content))
         self.names = names
         self.plan = plan
+
+    def load_build(self) -> None:
+        """Give an object its state; classes and functions belong to the whole process."""
+        state, target = self.stack[-1], self.stack[-2]
+        unsound = isinstance(target, np.dtype) and not is_sound_state(target, state)
+        if not self.plan.trusted and (unsound or isinstance(target, _SHARED)):
+            raise pickle.UnpicklingError(_FORGED_STATE.format(target))
+        super().load_build()
+
+    dispatch[pickle.BUILD[0]] = load_build
+
+    def get_extension(self, code: int) -> None:
+        """Look up a registered name like any other; its cache would let it pass."""
+        name = copyreg._inverted_registry.get(code)  # type: ignore[attr-defined]
+        if name is None:
+            raise ValueError(f'unregistered extension code {code}')
+        self.append(self.find_class(*name))
+
+    def load_bytearray8(self) -> None:
+        """Read bytes, of which a forged file may claim to have more than fit into memory."""
+        (size,) = struct.unpack('<Q', self.read(8))
+        self.append(bytearray(self.read(min(size, sys.maxsize))))
+
+    dispatch[pickle.BYTEARRAY8[0]] = load_bytearray8
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ('torch.storage', '_load_from_bytes'):
@@ -145,7 +204,13 @@ class _RestrictedUnpickler(pickle.Unpickler):
         if not self.plan.trusted:
             # A `weights_only=False` that comes with the pickle allows no further names.
             kwargs = {**kwargs, 'weights_only': True}
-        return call_torch_load(lambda: io.BytesIO(content), kwargs)
+        try:
+            return call_torch_load(lambda: io.BytesIO(content), kwargs)
+        except pickle.UnpicklingError as exc:
+            raise pickle.UnpicklingError(
+                'A storage inside a net pickled by an older version cannot be read: '
+                f'{what_torch_says(exc)}. Get the file from its source again.'
+            ) from exc
 
 
 class _ArchiveUnpickler(_RestrictedUnpickler):
@@ -153,6 +218,7 @@ class _ArchiveUnpickler(_RestrictedUnpickler):
 
     def __init__(self, content: bytes, names: Names, plan: LoadPlan) -> None:
         self.archive = zipfile.ZipFile(io.BytesIO(content))
+        refuse_bomb(self.archive, len(content))
         self.root = self.archive.namelist()[0].partition('/')[0]
         self.storages: dict[str, Any] = {}
         super().__init__(self.archive.read(f'{self.root}/data.pkl'), names, plan)

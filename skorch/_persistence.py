@@ -11,36 +11,31 @@ writing             :mod:`skorch._files`
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
-from torch.nn.parameter import is_lazy
 
+from skorch._changes import Change, change_of_component, change_of_history, component_of, make_all
 from skorch._files import staged
-from skorch._load_options import LoadPlan, caller_options, torch_load_options
-from skorch._old_pickles import is_old, state_of_today
-from skorch._state_checks import (
-    has_own_load_code,
-    module_misfit,
-    optimizer_misfit,
-    renamed,
-    with_defaults,
+from skorch._load_options import (  # noqa: F401  the methods of a net take them from here
+    LoadPlan,
+    caller_options,
+    torch_load_options,
 )
+from skorch._old_pickles import is_old, state_of_today  # noqa: F401  likewise
+from skorch._randomness import STATE, random_state_of
+from skorch._run_state import changes_to_run_state, run_state
 from skorch._state_files import (
     HISTORY,
-    ComponentFile,
+    RUN,
     StateFile,
     attribute_of,
     component_files,
     read_state,
     write_state,
 )
-from skorch._structures import uncompiled
 from skorch.callbacks._file_names import saved_files
 from skorch.exceptions import DeviceWarning
 from skorch.history import History
@@ -48,21 +43,18 @@ from skorch.history import History
 
 def get_state(net: Any) -> dict[str, Any]:
     """Return the attributes of a net as a new dict, which subclasses may edit."""
-    return dict(vars(net))
+    state = dict(vars(net))
+    random_state = random_state_of(net)
+    return state if random_state is None else {**state, STATE: random_state}
 
 
-def set_state(net: Any, state: Mapping[str, Any]) -> None:
-    """Give a net its attributes back, of whichever version its pickle is.
-
-    Parameters
-    ----------
-    net : NeuralNet
-        Without any attribute yet.
-    state : dict
-        From :func:`get_state`, or from a pickle of skorch 0.15 to 1.4.0.
-
-    """
-    vars(net).update(state_of_today(net, state) if is_old(state) else state)
+def mend_optimizers(net: Any) -> None:
+    """Give LBFGS back what it loses in every pickle and copy: its list of parameters."""
+    for name in net._optimizers:
+        optimizer: Any = getattr(net, f'{name}_', None)
+        if isinstance(optimizer, torch.optim.LBFGS) and not hasattr(optimizer, '_params'):
+            optimizer._params = optimizer.param_groups[0]['params']
+            optimizer._numel_cache = None
 
 
 def save_params(net: Any, given: Mapping[str, Any], use_safetensors: bool = False) -> None:
@@ -86,30 +78,19 @@ def save_params(net: Any, given: Mapping[str, Any], use_safetensors: bool = Fals
         for file in files:
             if file.attribute == HISTORY:
                 net.history.to_file(file.f)
+            elif file.attribute == RUN:
+                write_state(run_state(net), file.f, use_safetensors=False)
             else:
-                write_state(_component(net, file).state_dict(), file.f, use_safetensors)
+                component = component_of(net, file.attribute, file.argument)
+                write_state(component.state_dict(), file.f, use_safetensors)
 
 
-def _component(net: Any, file: ComponentFile) -> Any:
-    component = uncompiled(getattr(net, file.attribute))
-    if not hasattr(component, 'state_dict') or not hasattr(component, 'load_state_dict'):
-        raise AttributeError(
-            f'net.{file.attribute} is of type {type(component).__name__}, which has no state to '
-            f'save or load. Leave out {file.argument}.'
-        )
-    return component
-
-
-@dataclass
-class _Change:
-    """One step of a load that is sure to succeed, or that can be taken back."""
-
-    make: Callable[[], Any]
-    undo: Callable[[], Any]
-    may_fail: bool = False
-
-
-def load_params(net: Any, given: Mapping[str, Any], use_safetensors: bool = False) -> None:
+def load_params(
+    net: Any,
+    given: Mapping[str, Any],
+    plan_for: Callable[[Any], LoadPlan],
+    use_safetensors: bool = False,
+) -> None:
     """Load components of a net; all of them, or on an error none.
 
     Every file is read and compared with its component before the first one is changed.
@@ -119,6 +100,8 @@ def load_params(net: Any, given: Mapping[str, Any], use_safetensors: bool = Fals
     net : NeuralNet
     given : dict of str to (str, path-like, file object or None)
         Arguments of ``load_params``, such as ``f_params``.
+    plan_for : callable
+        Takes the kind of a file, ``'path'`` or ``'file'``, and returns how to load it.
     use_safetensors : bool
 
     Raises
@@ -135,35 +118,22 @@ def load_params(net: Any, given: Mapping[str, Any], use_safetensors: bool = Fals
     if not files:
         print('Nothing to load')
     plans: list[LoadPlan] = []
-    changes: list[_Change] = []
-    for each in files:
-        if each.attribute == HISTORY:
-            changes.append(_change_of_history(net, each.f))
+    changes: list[Change] = []
+    for argument, attribute, f in files:
+        if attribute == HISTORY:
+            changes.append(change_of_history(net, History.from_file(f)))
             continue
-        component = _component(net, each)
-        file = StateFile(each.f)
-        plans.append(
-            torch_load_options(
-                net.torch_load_kwargs, net.device, file.source, caller=caller_options()
-            )
-        )
+        file = StateFile(f)
+        plans.append(plan_for(file.source))
+        if attribute == RUN:
+            state = read_state(file, plans[-1], use_safetensors=False)
+            changes += changes_to_run_state(net, state, file.name)
+            continue
+        component = component_of(net, attribute, argument)
         state = read_state(file, plans[-1], use_safetensors)
-        changes.append(_change_of_component(component, state, file, each.attribute))
-    _make_all(changes)
+        changes.append(change_of_component(component, state, file.name, attribute))
+    make_all(changes)
     _settle_device(net, plans)
-
-
-def _make_all(changes: list[_Change]) -> None:
-    """Make the changes, those that may fail first; after a failure undo what was made."""
-    made: list[_Change] = []
-    try:
-        for change in sorted(changes, key=lambda change: not change.may_fail):
-            made.append(change)
-            change.make()
-    except BaseException:
-        for change in reversed(made):
-            change.undo()
-        raise
 
 
 def _settle_device(net: Any, plans: list[LoadPlan]) -> None:
@@ -195,90 +165,6 @@ def _is_placed_by_accelerate(net: Any) -> bool:
     return getattr(net, 'accelerator', None) is not None
 
 
-def _change_of_history(net: Any, f: Any) -> _Change:
-    loaded, before = History.from_file(f), net.history
-    return _Change(
-        make=lambda: setattr(net, 'history', loaded), undo=lambda: setattr(net, 'history', before)
-    )
-
-
-def _change_of_component(component: Any, state: Any, file: StateFile, attribute: str) -> _Change:
-    if isinstance(component, nn.Module):
-        return _change_of_module(component, state, file, attribute)
-    if isinstance(component, torch.optim.Optimizer):
-        return _change_of_optimizer(component, state, file, attribute)
-    before = copy.deepcopy(component.state_dict())
-    return _Change(
-        make=lambda: component.load_state_dict(state),
-        undo=lambda: component.load_state_dict(before),
-        may_fail=True,
-    )
-
-
-def _refuse(misfit: str, file: StateFile, attribute: str) -> None:
-    if misfit:
-        raise RuntimeError(
-            f'The state in {file.name} does not fit net.{attribute}: {misfit}. Load a file that '
-            'was saved from the same architecture and settings.'
-        )
-
-
-def _change_of_module(module: nn.Module, state: Any, file: StateFile, attribute: str) -> _Change:
-    if not isinstance(state, Mapping):
-        _refuse(f'it is of type {type(state).__name__} and not a dict', file, attribute)
-    own_code = has_own_load_code(module)
-    state = renamed(state, module.state_dict())
-    if not own_code:
-        _refuse(module_misfit(module, state), file, attribute)
-    return _Change(
-        make=lambda: module.load_state_dict(state),
-        undo=_undo_module(module) if own_code else lambda: None,
-        may_fail=own_code,
-    )
-
-
-def _undo_module(module: nn.Module) -> Callable[[], None]:
-    """Copy what a module's own load code may change; return a function that brings it back."""
-    holders = [
-        (each, dict(each._parameters), dict(each._buffers), _extra_state(each))
-        for each in module.modules()
-    ]
-    tensors = [t for _, p, b, _ in holders for t in (*p.values(), *b.values()) if t is not None]
-    saved = [(tensor, tensor.detach().clone()) for tensor in tensors if not is_lazy(tensor)]
-
-    def undo() -> None:
-        for each, parameters, buffers, extra in holders:
-            each._parameters.clear()
-            each._parameters.update(parameters)
-            each._buffers.clear()
-            each._buffers.update(buffers)
-            if extra is not None:
-                each.set_extra_state(extra)
-        with torch.no_grad():
-            for tensor, content in saved:
-                tensor.copy_(content)
-
-    return undo
-
-
-def _extra_state(module: nn.Module) -> Any:
-    if type(module).get_extra_state is nn.Module.get_extra_state:
-        return None
-    return copy.deepcopy(module.get_extra_state())
-
-
-def _change_of_optimizer(
-    optimizer: torch.optim.Optimizer, state: Any, file: StateFile, attribute: str
-) -> _Change:
-    _refuse(optimizer_misfit(optimizer, state), file, attribute)
-    before = {'state': optimizer.state, 'param_groups': optimizer.param_groups}
-    return _Change(
-        make=lambda: optimizer.load_state_dict(with_defaults(optimizer, state)),
-        undo=lambda: optimizer.__setstate__(before),
-        may_fail=True,
-    )
-
-
 def checkpoint_files(net: Any, checkpoint: Any, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the files of a checkpoint, those that are given beside it first.
 
@@ -294,6 +180,8 @@ def checkpoint_files(net: Any, checkpoint: Any, given: Mapping[str, Any]) -> dic
     if not net.initialized_:
         net.initialize()
     saved = saved_files(checkpoint, net, given.get('f_history'))
+    if any(key not in ('f_state', 'f_history') for key in saved):
+        saved.pop('f_state', None)  # it holds once more what the other files hold
     chosen = {key: f for key, f in given.items() if f is not None}
     replaced = {attribute_of(key) for key in chosen}
     kept = {key: f for key, f in saved.items() if attribute_of(key) not in replaced}

@@ -18,6 +18,7 @@ import pickle
 import sys
 import threading
 import types
+import warnings
 import weakref
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -28,7 +29,8 @@ import torch
 from skorch._archive import PiecesReader, archive_pieces
 from skorch._devices import devices_of
 from skorch._load_options import call_torch_load, caller_options, torch_load_options
-from skorch._version import __version__
+from skorch._randomness import resume_when_trained
+from skorch._version import Version, __version__
 
 FORMAT = 1
 
@@ -335,6 +337,26 @@ def _check_format(packed: Mapping[str, Any]) -> None:
             f'{sys.byteorder}-endian. Move its parameters instead, with save_params and '
             'load_params.'
         )
+    warn_of_newer_version(packed['skorch_version'])
+
+
+def warn_of_newer_version(version: str) -> None:
+    """Warn if a net was saved by a version whose first number is higher than of this one.
+
+    Parameters
+    ----------
+    version : str
+        Of the skorch that saved it.
+
+    """
+    if Version(version).major > Version(__version__).major:
+        warnings.warn(
+            f'The net was saved by skorch {version} and is opened by skorch {__version__}, which '
+            f'may not know all of it. Install skorch {version} or a later version, or check the '
+            f'predictions.',
+            UserWarning,
+            stacklevel=5,
+        )
 
 
 def open_net(net: Any, packed: Mapping[str, Any]) -> None:
@@ -356,6 +378,7 @@ def open_net(net: Any, packed: Mapping[str, Any]) -> None:
     if isinstance(state, dict) and 'device' in state:
         state['device'] = plan.device_after(modules_in(state))
     net.__setstate__(state)
+    resume_when_trained(net)
     plan.warn(sets_device=True)
 
 
@@ -378,6 +401,7 @@ def _open_inside(net: Any, state: Any) -> None:
         if found and (state['device'] is None or found != [torch.device(state['device'])]):
             state['device'] = found[0]
     net.__setstate__(state)
+    resume_when_trained(net)
 
 
 def deepcopy_net(net: Any, memo: dict[int, Any]) -> Any:

@@ -1,9 +1,13 @@
-"""Keep looking at a net from changing what it becomes.
+"""Random numbers: what training draws is its own, and goes on where it ended.
 
 Predictions made while a net is trained, by a scoring callback for instance, draw random numbers:
 a data loader draws a seed for each pass, a module may draw in its forward. Drawn from the global
 generators they would shift every later shuffle and dropout mask. Such predictions draw from a
 stream of their own instead.
+
+When training ends, the net notes the state of the generators. A net that was opened from a file
+trains on from there, as it would have done in one go. A net that was never away draws from the
+global generators as they are, so that a seed set in between counts.
 
 """
 
@@ -18,15 +22,8 @@ from typing import Any
 import numpy as np
 import torch
 
-
-class ObserverStream:
-    """The state of the random generators as predictions during one training see it."""
-
-    def __init__(self) -> None:
-        self.state: Any = None
-
-
-_OBSERVERS: ContextVar[ObserverStream | None] = ContextVar('skorch_observers', default=None)
+STATE = '_random_state_'
+_RESUMES = '_resumes_random_state_'
 
 
 def get_random_state() -> tuple[Any, ...]:
@@ -40,15 +37,69 @@ def set_random_state(state: tuple[Any, ...]) -> None:
     cpu, cuda, numpy_state, python_state = state
     torch.set_rng_state(cpu)
     if cuda is not None:
-        torch.cuda.set_rng_state_all(cuda)
+        _set_cuda_states(cuda)
     np.random.set_state(numpy_state)
     random.setstate(python_state)
 
 
+def _set_cuda_states(states: list[torch.Tensor]) -> None:
+    # Another host may have fewer GPUs, or none.
+    count = torch.cuda.device_count() if torch.cuda.is_initialized() else 0
+    for number, state in enumerate(states[:count]):
+        torch.cuda.set_rng_state(state, number)
+
+
+def packed_state(state: tuple[Any, ...]) -> dict[str, Any]:
+    """Return a state as plain data, with bytes that no map location moves."""
+    cpu, cuda, (name, keys, *rest), (version, numbers, gauss) = state
+    return {
+        'torch': cpu.numpy().tobytes(),
+        'cuda': None if cuda is None else [each.numpy().tobytes() for each in cuda],
+        'numpy': (name, keys.astype('<u4').tobytes(), *rest),
+        'python': (version, np.array(numbers, '<u4').tobytes(), gauss),
+    }
+
+
+def unpacked_state(packed: dict[str, Any]) -> tuple[Any, ...]:
+    """Return the state from what :func:`packed_state` made of it."""
+    name, keys, *rest = packed['numpy']
+    version, numbers, gauss = packed['python']
+    cuda = packed['cuda']
+    return (
+        _tensor(packed['torch']),
+        None if cuda is None else [_tensor(each) for each in cuda],
+        (name, np.frombuffer(keys, '<u4'), *rest),
+        (version, tuple(np.frombuffer(numbers, '<u4').tolist()), gauss),
+    )
+
+
+def _tensor(content: bytes) -> torch.Tensor:
+    return torch.frombuffer(bytearray(content), dtype=torch.uint8)
+
+
+class ObserverStream:
+    """The state of the random generators as predictions during one training see it."""
+
+    def __init__(self, net: Any) -> None:
+        self.net = net
+        observers = (vars(net).get(STATE) or {}).get('observers')
+        self.state = None if observers is None else unpacked_state(observers)
+
+
+_OBSERVERS: ContextVar[ObserverStream | None] = ContextVar('skorch_observers', default=None)
+
+
 @contextlib.contextmanager
-def observers_apart() -> Iterator[None]:
-    """Inside of this context, :func:`observing` leaves the global generators as they were."""
-    token = _OBSERVERS.set(ObserverStream())
+def observers_apart(net: Any) -> Iterator[None]:
+    """Inside of this context, :func:`observing` leaves the global generators as they were.
+
+    Parameters
+    ----------
+    net : NeuralNet
+        The net that is trained; its observers go on where its last training ended.
+
+    """
+    token = _OBSERVERS.set(ObserverStream(net))
     try:
         yield
     finally:
@@ -75,6 +126,56 @@ def observing() -> Iterator[None]:
     finally:
         stream.state = get_random_state()
         set_random_state(outside)
+
+
+def random_state_of(net: Any) -> dict[str, Any] | None:
+    """Return where the random numbers of a net go on: now if it is training, else as noted.
+
+    Parameters
+    ----------
+    net : NeuralNet
+
+    Returns
+    -------
+    dict or None
+        Plain data; None if the net was never trained.
+
+    """
+    stream = _OBSERVERS.get()
+    if stream is None or stream.net is not net:
+        return vars(net).get(STATE)
+    return {
+        'training': packed_state(get_random_state()),
+        'observers': None if stream.state is None else packed_state(stream.state),
+    }
+
+
+def note_random_state(net: Any) -> None:
+    """Note where the random numbers of the training that ends go on."""
+    vars(net)[STATE] = random_state_of(net)
+
+
+def forget_random_state(net: Any) -> None:
+    """Let a net that starts anew draw from the global generators as they are."""
+    for name in (STATE, _RESUMES):
+        vars(net).pop(name, None)
+
+
+def resume_when_trained(net: Any) -> None:
+    """Let a net that was opened from a file train on with the random numbers that it noted."""
+    if vars(net).get(STATE) is not None:
+        vars(net)[_RESUMES] = True
+
+
+def resume_random_state(net: Any) -> None:
+    """Set the global generators to what an opened net noted, once, when it trains on."""
+    if not vars(net).pop(_RESUMES, False):
+        return
+    noted = vars(net)[STATE]
+    set_random_state(unpacked_state(noted['training']))
+    stream = _OBSERVERS.get()
+    if stream is not None and stream.net is net and noted['observers'] is not None:
+        stream.state = unpacked_state(noted['observers'])
 
 
 @contextlib.contextmanager

@@ -7,10 +7,14 @@ import contextlib
 import importlib
 import pickle
 import sys
+import types
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
+
+from skorch._saved_arrays import ARRAY_TYPE, empty_array
 
 _ACTIVATIONS = (
     *('celu', 'elu', 'gelu', 'hardsigmoid', 'hardswish', 'hardtanh', 'leaky_relu'),
@@ -20,7 +24,6 @@ _ACTIVATIONS = (
 
 # Functions that rebuild tensors and arrays, and containers, by their exact names.
 _TABLE = {
-    '_codecs': ['encode'],
     'builtins': [
         *('bool', 'bytearray', 'bytes', 'complex', 'dict', 'float', 'frozenset', 'int', 'list'),
         *('object', 'range', 'set', 'slice', 'str', 'tuple'),
@@ -29,9 +32,9 @@ _TABLE = {
     'contextlib': ['nullcontext'],
     'copyreg': ['_reconstructor'],
     'functools': ['partial'],
-    'numpy': ['dtype', 'ndarray'],
-    'numpy.core.multiarray': ['_reconstruct', 'scalar'],
-    'numpy._core.multiarray': ['_reconstruct', 'scalar'],
+    'numpy': ['dtype'],
+    'numpy.core.multiarray': ['scalar'],
+    'numpy._core.multiarray': ['scalar'],
     'numpy.core.numeric': ['_frombuffer'],
     'numpy._core.numeric': ['_frombuffer'],
     'torch': [
@@ -60,13 +63,16 @@ _BASES = (
     ('torch.nn', 'Module'),
     ('torch.optim', 'Optimizer'),
     ('torch.optim.lr_scheduler', 'LRScheduler'),
-    ('torch.utils.data', 'Dataset'),
-    ('torch.utils.data', 'Sampler'),
-    ('torch.utils.data', 'DataLoader'),
     ('skorch.net', 'NeuralNet'),
     ('skorch.callbacks', 'Callback'),
     ('skorch.history', 'History'),
     ('skorch.dataset', 'ValidSplit'),
+)
+
+# Elsewhere torch has modules that compile, pipes that open files, and loaders that fork.
+_PARTS_OF_TORCH = (
+    *('torch.nn.', 'torch.optim.', 'torch.ao.nn.', 'torch.ao.quantization.'),
+    *('torch.utils.data.dataset.', 'torch.utils.data.sampler.'),
 )
 
 _OWN_MODULES = frozenset(
@@ -110,8 +116,8 @@ class Names:
 
         """
         module, name = _todays_name(module, name)
-        if (module, name) == ('builtins', 'getattr'):
-            return _attribute
+        if (module, name) in _STAND_INS:
+            return _STAND_INS[module, name]
         if (module, name) in _EXACT or name in _DTYPE_NAMES.get(module, ()):
             return getattr(importlib.import_module(module), name)
         full = f'{module}.{name}'
@@ -134,11 +140,13 @@ class Names:
         return found
 
     def _is_allowed(self, found: Any) -> bool:
+        if _is_dangerous(found):
+            return False
         if any(found is obj for obj in self.objects):
             return True
         if not isinstance(found, type):
             return False
-        return _package(found) in self.packages or issubclass(found, _base_classes())
+        return _package(found) in self.packages or _is_part_of_net(found)
 
 
 def _refusal(full: str) -> pickle.UnpicklingError:
@@ -171,6 +179,43 @@ def _attribute(*args: Any) -> Any:
     if isinstance(holder, PartOfCompiler):
         return PartOfCompiler()
     raise _refusal('builtins.getattr')
+
+
+def _encoded(text: str, encoding: str = 'latin1') -> bytes:
+    """Stand for ``_codecs.encode``, by which bytes are pickled; other codecs are code."""
+    if encoding not in ('latin1', 'latin-1'):
+        raise _refusal('_codecs.encode')
+    return text.encode('latin1')
+
+
+_STAND_INS = {
+    ('builtins', 'getattr'): _attribute,
+    ('_codecs', 'encode'): _encoded,
+    ('numpy', 'ndarray'): ARRAY_TYPE,
+    ('numpy.core.multiarray', '_reconstruct'): empty_array,
+    ('numpy._core.multiarray', '_reconstruct'): empty_array,
+}
+
+
+def _is_dangerous(found: Any) -> bool:
+    """Whether something is not to be called by bytes of others, even if a net refers to it.
+
+    ``numpy.ndarray`` takes bytes for addresses, and loaders start processes.
+
+    """
+    dangerous = (np.ndarray, torch.utils.data.DataLoader)
+    return isinstance(found, type) and issubclass(found, dangerous)
+
+
+def _is_part_of_net(cls: type) -> bool:
+    """Whether a class holds parameters or settings and does nothing else when it is made."""
+    package, home = _package(cls), f'{cls.__module__}.'
+    if issubclass(cls, torch.utils.data.Dataset | torch.utils.data.Sampler):
+        # Data sets of other packages may download something.
+        return package == 'skorch' or home.startswith(_PARTS_OF_TORCH)
+    return issubclass(cls, _base_classes()) and (
+        package != 'torch' or home.startswith(_PARTS_OF_TORCH)
+    )
 
 
 def _is_harmless_import(module: str) -> bool:
@@ -216,6 +261,10 @@ _DTYPE_NAMES = {
 }
 
 
+# A module refers to far more than what the outer pickle names.
+_CARRY_NOTHING = (str, bytes, int, float, torch.Tensor, types.ModuleType)
+
+
 def carried_by(state: Mapping[str, Any]) -> list[Any]:
     """Return the functions, the classes, and the classes of instances in an outer state.
 
@@ -227,7 +276,7 @@ def carried_by(state: Mapping[str, Any]) -> list[Any]:
     waiting: list[Any] = [state]
     while waiting:
         obj = waiting.pop()
-        if id(obj) in seen or isinstance(obj, str | bytes | int | float | torch.Tensor):
+        if id(obj) in seen or isinstance(obj, _CARRY_NOTHING):
             continue
         seen[id(obj)] = obj
         carried = obj if isinstance(obj, type) or hasattr(obj, '__qualname__') else type(obj)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from skorch._checksums import DamagedFileError, verify_checksums
 from skorch._files import open_atomic
 from skorch._load_options import LoadPlan, Source, call_torch_load
 from skorch._optional import require
@@ -23,6 +24,7 @@ _TORN = re.compile('PytorchStreamReader|unexpected EOF|corrupted|out of bounds|i
 _SAFETENSORS = 'use_safetensors=True'
 
 HISTORY = 'history_'
+RUN = 'the state of the run'
 
 
 def attribute_of(argument: str) -> str:
@@ -91,11 +93,19 @@ def component_files(net: Any, given: Mapping[str, Any], action: str) -> list[Com
 
     """
     refuse_duplicates(f'{action}_params', given)
-    files = [ComponentFile(key, attribute_of(key), f) for key, f in given.items() if f is not None]
+    files = [
+        ComponentFile(key, _attribute_in(net, key), f) for key, f in given.items() if f is not None
+    ]
     for argument, attribute, _ in files:
         if attribute != HISTORY:
             _check_component(net, argument, attribute, action)
     return files
+
+
+def _attribute_in(net: Any, argument: str) -> str:
+    """Return the attribute that a file is for; a component of the name ``state_`` comes first."""
+    is_run = argument == 'f_state' and not hasattr(net, 'state_')
+    return RUN if is_run else attribute_of(argument)
 
 
 def _check_component(net: Any, argument: str, attribute: str, action: str) -> None:
@@ -104,6 +114,8 @@ def _check_component(net: Any, argument: str, attribute: str, action: str) -> No
             f'Cannot {action} the state of a net that is not initialized. Call initialize or fit '
             f'first.'
         )
+    if attribute == RUN:
+        return
     if not argument.startswith('f_') or not hasattr(net, attribute):
         components = [*net._modules, *net._criteria, *net._optimizers]
         raise AttributeError(
@@ -157,6 +169,10 @@ class StateFile:
 def read_state(file: StateFile, plan: LoadPlan, use_safetensors: bool) -> Any:
     """Read a state dict.
 
+    The checksums in a file of ``torch.save`` are compared, but for ``mmap=True``, which is there
+    to not read everything. Its format from before torch 1.6 and safetensors have none: in these
+    a changed bit among the values goes unnoticed.
+
     Parameters
     ----------
     file : StateFile
@@ -184,6 +200,8 @@ def read_state(file: StateFile, plan: LoadPlan, use_safetensors: bool) -> Any:
 
 
 def _read_torch(file: StateFile, plan: LoadPlan) -> Any:
+    if not plan.kwargs.get('mmap'):  # which is there to not read everything
+        verify_checksums(file.open())
     try:
         return call_torch_load(file.open, plan.kwargs)
     except pickle.UnpicklingError as exc:
@@ -219,6 +237,8 @@ def _same_kind(exc: Exception) -> type[Exception]:
 
 
 def _reason(file: StateFile, exc: Exception, use_safetensors: bool) -> str:
+    if isinstance(exc, DamagedFileError):
+        return f'{exc}. Get or save it again.'
     head = file.read(16)
     is_safetensors = head[8:9] == b'{'  # its length comes first, which may begin with any byte
     if not head:

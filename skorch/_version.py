@@ -100,6 +100,11 @@ class Version:
         return f'{self.public}+{self.local}' if self._local else self.public
 
     @property
+    def major(self) -> int:
+        """The first number of the release."""
+        return self._release[0]
+
+    @property
     def base_version(self) -> str:
         """Epoch and release alone."""
         release = '.'.join(map(str, self._release))

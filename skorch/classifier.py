@@ -55,22 +55,21 @@ from skorch.utils import (  # noqa: F401  likewise
 __all__ = ['NeuralNetBinaryClassifier', 'NeuralNetClassifier']
 
 
-_LEARNT_FROM_DATA = (
-    'classes_inferred_',
-    'class_weight_',
-    'encodes_labels_',
-    'ignored_label_',
-    'multilabel_',
-    '_classes_complete_',
-    '_learns_labels_from_batches_',
-    '_log_probabilities_',
-)
-
-
 class _Classifier(ClassifierMixin, LabelsMixin, NeuralNet):
     """What classifiers share: labels outside of batches, codes inside."""
 
     class_weight: Any = None
+    _learnt_from_data = (
+        *NeuralNet._learnt_from_data,
+        'classes_inferred_',
+        'class_weight_',
+        'encodes_labels_',
+        'ignored_label_',
+        'multilabel_',
+        '_classes_complete_',
+        '_learns_labels_from_batches_',
+        '_log_probabilities_',
+    )
 
     @property
     def _default_callbacks(self) -> list[tuple[str, Any]]:
@@ -91,11 +90,6 @@ class _Classifier(ClassifierMixin, LabelsMixin, NeuralNet):
                 f'or tell the labels by the argument `classes`.'
             )
         return self.classes_inferred_
-
-    def _forget_data(self) -> None:
-        super()._forget_data()
-        for name in _LEARNT_FROM_DATA:
-            self.__dict__.pop(name, None)
 
     def partial_fit(
         self,

@@ -7,6 +7,7 @@ and load. The machinery is in mixins and functions of private modules.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -16,24 +17,16 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from skorch import _persistence
-from skorch._batching import (
-    all_rows_in_order,
-    batch_view,
-    iterate,
-    iterator_params,
-    make_dataset,
-    make_iterator,
-)
+from skorch import _batching, _persistence, _randomness
 from skorch._checks import backward, callable_param, made, number_of_epochs, split_in_two
 from skorch._components import ComponentsMixin, is_loss_function
 from skorch._convert import rows_to_array
-from skorch._endings import end_by_interrupt, end_training, notify_error, warn_of_loss
+from skorch._endings import complete_epoch, ended_regularly, warn_of_loss
 from skorch._features import check_features
 from skorch._losses import loss_of_batch
 from skorch._params import OwnDefault, ParamsMixin, as_before_on_error
+from skorch._persistence import caller_options, is_old, state_of_today, torch_load_options
 from skorch._pickling import OpensAnywhere
-from skorch._randomness import observers_apart, observing
 from skorch._repr import describe
 from skorch._routing import RoutingMixin, drop_split_params
 from skorch._rowparams import (
@@ -44,6 +37,7 @@ from skorch._rowparams import (
     rows_of,
     weighted_by_rows,
 )
+from skorch._run_state import load_run_state, run_state
 from skorch._signatures import accepted_by
 from skorch._structures import (
     as_floating,
@@ -154,6 +148,7 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
     _loss_warned_ = False
     history_ = OwnDefault(History)
     _trimmed_for_prediction = False
+    _learnt_from_data: tuple[str, ...] = ('n_features_in_', 'feature_names_in_')
 
     # ----------------------------------------------------------------------------- construction
 
@@ -247,6 +242,7 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
         """
         self.check_training_readiness()
         with as_before_on_error(self):
+            _randomness.forget_random_state(self)
             self._initialize_virtual_params()
             self._initialize_callbacks()
             self._initialize_module()
@@ -328,6 +324,8 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
                 getattr(callback, method_name)(self, **cb_kwargs)
             except StopTraining as exc:
                 stop = exc
+        if method_name == 'on_epoch_end':
+            complete_epoch(self)
         if stop is not None:
             raise stop
 
@@ -406,7 +404,7 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
 
     def _forget_data(self) -> None:
         """Forget what was learnt about X and y, not about parameters."""
-        for name in ('n_features_in_', 'feature_names_in_'):
+        for name in self._learnt_from_data:
             self.__dict__.pop(name, None)
 
     def partial_fit(
@@ -439,19 +437,10 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
         check_features(self, X, reset='n_features_in_' not in vars(self))
         self._remember_initial_states()
         fit_params = with_weight(fit_params, sample_weight)
-        with observers_apart():
-            try:
-                self.notify('on_train_begin', X=X, y=y)
-                with use_of_weights(self, fit_params):
-                    self.fit_loop(X, y, **fit_params)
-            except StopTraining:
-                pass
-            except KeyboardInterrupt as exc:
-                end_by_interrupt(self, X, y, exc)
-            except BaseException as exc:
-                notify_error(self, X, y, exc)
-                raise
-            end_training(self, X, y)
+        with _randomness.observers_apart(self), ended_regularly(self, X, y):
+            self.notify('on_train_begin', X=X, y=y)
+            with use_of_weights(self, fit_params):
+                self.fit_loop(X, y, **fit_params)
         return self
 
     def fit_loop(
@@ -490,6 +479,7 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
             iterator_valid = self.get_iterator(dataset_valid, training=False)
 
         datasets = {'dataset_train': dataset_train, 'dataset_valid': dataset_valid}
+        _randomness.resume_random_state(self)
         for _ in range(epochs):
             self.notify('on_epoch_begin', **datasets)
             self.run_single_epoch(
@@ -574,7 +564,8 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
         """
         if is_dataset(X):
             return X
-        return make_dataset(self.dataset, rows_to_array(X), y, self.get_params_for('dataset'))
+        kwargs = self.get_params_for('dataset')
+        return _batching.make_dataset(self.dataset, rows_to_array(X), y, kwargs)
 
     def get_split_datasets(self, X: Any, y: Any = None, **fit_params: Any) -> tuple[Any, Any]:
         """Return the training and the validation dataset.
@@ -624,9 +615,10 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
 
         """
         name = 'iterator_train' if training else 'iterator_valid'
-        kwargs = iterator_params(self.get_params_for(name), self.batch_size, dataset, training)
-        view = batch_view(dataset, self)
-        return make_iterator(callable_param(self, name), dataset, view, kwargs)
+        kwargs = self.get_params_for(name)
+        kwargs = _batching.iterator_params(kwargs, self.batch_size, dataset, training)
+        view = _batching.batch_view(dataset, self)
+        return _batching.make_iterator(callable_param(self, name), dataset, view, kwargs)
 
     def _encode_targets(self, y: Any) -> Any:
         """Return targets as the criterion takes them; classifiers turn labels into codes."""
@@ -821,13 +813,13 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
         """
         check_features(self, X, reset=False)
         dataset = self.get_dataset(X)
-        with all_rows_in_order():
+        with _batching.all_rows_in_order():
             iterator = self.get_iterator(dataset, training=False)
-        with observing():
-            batches = iterate(iterator)
+        with _randomness.observing():
+            batches = _batching.iterate(iterator)
         while True:
             # a generator may be left at a yield for good, so no context is open there
-            with observing():
+            with _randomness.observing():
                 batch = next(batches, None)
                 if batch is None:
                     return
@@ -837,14 +829,8 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
     def forward(self, X: Any, training: bool = False, device: Any = 'cpu') -> Any:
         """Return the output of the module for all rows.
 
-        Parameters
-        ----------
-        X, training, device
-            As in ``forward_iter``.
-
-        Returns
-        -------
-        tensor, or tuple or dict of tensors, as the module returns them
+        Takes what ``forward_iter`` takes; the tensors are in tuples or dicts as the module
+        returns them.
 
         """
         return concatenate(list(self.forward_iter(X, training=training, device=device)))
@@ -890,20 +876,10 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
 
     def trim_for_prediction(self) -> None:
         """Drop all that prediction does not need; the net cannot be trained any more."""
-        if self._trimmed_for_prediction:
-            return
-        self.check_is_fitted()
-        self._set_training(False)
-        self.callbacks = None
-        self.callbacks_ = []
-        self.train_split = None
-        self.iterator_train = None
-        self.history_ = History()
-        self.optimizer = None
-        for name in self._optimizers:
-            setattr(self, f'{name}_', None)
-        self._initial_states_, self.virtual_params_ = {}, {}
-        self._trimmed_for_prediction = True
+        if not self._trimmed_for_prediction:
+            self.check_is_fitted()
+            self._set_training(False)
+            self._drop_what_trains()
 
     # ------------------------------------------------------------------------ saving and loading
 
@@ -928,7 +904,7 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
         use_safetensors : bool
             Write the safetensors format, which holds tensors only.
         **kwargs
-            ``f_<name>`` for any other component.
+            ``f_<name>`` for any other component; ``f_state`` for :meth:`state_dict`.
 
         Raises
         ------
@@ -938,13 +914,8 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
             If two files are for the same component, as ``f_params`` and ``f_module`` are.
 
         """
-        given = {
-            'f_params': f_params,
-            'f_optimizer': f_optimizer,
-            'f_criterion': f_criterion,
-            'f_history': f_history,
-            **kwargs,
-        }
+        given = {'f_params': f_params, 'f_optimizer': f_optimizer}
+        given |= {'f_criterion': f_criterion, 'f_history': f_history, **kwargs}
         _persistence.save_params(self, given, use_safetensors=use_safetensors)
 
     def load_params(
@@ -964,36 +935,66 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
 
         Parameters
         ----------
-        f_params, f_optimizer, f_criterion, f_history : path or file object or None
         checkpoint : Checkpoint or None
             Load all files of this checkpoint; files given as well replace the checkpoint's.
-        use_safetensors : bool
-        **kwargs
-            ``f_<name>`` for any other component.
+        f_params, f_optimizer, f_criterion, f_history, use_safetensors, **kwargs
+            As in ``save_params``, which also tells what is raised.
+
+        """
+        given = {'f_params': f_params, 'f_optimizer': f_optimizer}
+        given |= {'f_criterion': f_criterion, 'f_history': f_history, **kwargs}
+        if checkpoint is not None:
+            given = _persistence.checkpoint_files(self, checkpoint, given)
+        options, caller = self.torch_load_kwargs, caller_options()
+        _persistence.load_params(
+            self,
+            given,
+            plan_for=lambda source: torch_load_options(options, self.device, source, caller),
+            use_safetensors=use_safetensors,
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return a copy of all that an exact resume of the training needs, as plain data.
+
+        That is the state of all components, callbacks and random generators, and the history.
+
+        """
+        return copy.deepcopy(run_state(self))
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Go on from what :meth:`state_dict` returned, random numbers too; all of it or nothing."""
+        load_run_state(self, state_dict)
+
+    def save(self, f: Any) -> None:
+        """Save the whole net without pickle; :func:`skorch.load` opens the file anywhere.
+
+        Parameters
+        ----------
+        f : path or file object
 
         Raises
         ------
-        NotInitializedError, AttributeError
-            If the net has no components yet, or not this one.
         TypeError
-            If two files are for the same component, as ``f_params`` and ``f_module`` are.
+            If something in the net, which the text names, cannot be stored.
 
         """
-        given = {
-            'f_params': f_params,
-            'f_optimizer': f_optimizer,
-            'f_criterion': f_criterion,
-            'f_history': f_history,
-            **kwargs,
-        }
-        if checkpoint is not None:
-            given = _persistence.checkpoint_files(self, checkpoint, given)
-        _persistence.load_params(self, given, use_safetensors=use_safetensors)
+        from skorch import _safe
+
+        _safe.save(self, f)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the attributes of the net as a new dict; pickling packs their tensors."""
         return _persistence.get_state(self)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Restore a pickled net of this or an older version, on the devices of this host."""
-        _persistence.set_state(self, state)
+        """Restore a pickled net of this or an older version, on the devices of this host.
+
+        The tensors in the state of this version are where the same rule has put them.
+
+        """
+        if is_old(state):
+            options, device = state.get('torch_load_kwargs'), state.get('device')
+            plan = torch_load_options(options, device, 'memory', caller_options())
+            state = state_of_today(self, state, plan)
+        self.__dict__.update(state)
+        _persistence.mend_optimizers(self)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import pickle
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from skorch._files import open_atomic
+from sklearn.base import BaseEstimator
+
+from skorch._files import open_atomic, staged
+from skorch._plain import plain_items
 from skorch._state_files import attribute_of, refuse_duplicates
+from skorch.callbacks._best_state import BestState
 from skorch.callbacks._file_names import (
     NothingYet,
     check_further_files,
@@ -18,18 +24,35 @@ from skorch.callbacks._file_names import (
     has_state,
 )
 from skorch.callbacks._messages import tell
+from skorch.callbacks._shared_files import as_clone, note_file
 from skorch.callbacks.base import Callback
 from skorch.exceptions import SkorchException
 from skorch.utils import noop
 
-__all__ = ['Checkpoint', 'TrainEndCheckpoint']
+__all__ = ['Checkpoint']
+
+# What a full or failing disk reports; it concerns all files of a checkpoint alike.
+_DISK_FAILURES = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+
+
+class _DiskFailedError(Exception):
+    """The disk is full or fails, and the user was told."""
+
+
+def _is_disk_failure(exc: BaseException | None) -> bool:
+    """Return whether an error is about the disk, or was raised while such a one was handled."""
+    while exc is not None:
+        if isinstance(exc, OSError) and exc.errno in _DISK_FAILURES:
+            return True
+        exc = exc.__cause__ or exc.__context__
+    return False
 
 
 class Checkpoint(Callback):
     """Save the net in epochs in which a score has improved.
 
-    Each file is written whole or not at all. What cannot be written is told by a message on
-    ``sink`` and a warning; training goes on.
+    The files of one epoch are written together, each whole or not at all. What cannot be written
+    is told by a message on ``sink`` and a warning; training goes on.
 
     Parameters
     ----------
@@ -48,19 +71,25 @@ class Checkpoint(Callback):
         Where to save the whole net as a pickle.
     fn_prefix : str, default=''
         Put before each file name.
-    dirname : str or path-like, default=''
-        The folder of the files; it is made if necessary.
+    dirname : str, path-like or callable, default=''
+        The folder of the files; it is made if necessary. A function takes the net and returns
+        the folder, once in each training from the beginning; so nets that are trained in
+        parallel, or clones, need not share a file.
     event_name : str or None, default='event_cp'
         Column of the history that tells in which epochs a checkpoint was made; None writes
         no such column.
     sink : callable, default=noop
         Gets the messages. ``print`` is quiet when ``net.verbose`` is 0.
     load_best : bool, default=False
-        Whether to load the last checkpoint when training ends. It must have been written
-        since this net was initialized, and not be changed by others since. Has no effect
-        with ``monitor=None``.
+        Whether to bring all modules, criteria and optimizers back to the state of the last
+        checkpoint when training ends, and the history where ``f_history`` is set. It comes
+        from a copy in memory, on the CPU; where that is gone, as after unpickling, from the
+        files, if nobody has changed them since. Has no effect with ``monitor=None``.
     use_safetensors : bool, default=False
         Whether to write safetensors files, which cannot hold the optimizer.
+    f_state : str, path-like, file object or None, default=None
+        Where to save ``net.state_dict()``, with which :class:`.LoadInitState` resumes training
+        exactly. It is written when all callbacks have seen the end of the epoch.
     **kwargs
         ``f_<name>``: where to save the state of ``net.<name>_``, a further module, criterion
         or optimizer.
@@ -68,6 +97,13 @@ class Checkpoint(Callback):
     """
 
     __module__ = 'skorch.callbacks.training'
+
+    # Also for callbacks that older versions pickled.
+    saved_files_: dict[str, tuple[Any, Any]] = {}
+    made_checkpoint_ = False
+    best_state_: BestState | None = None
+    saving_epoch_ = False
+    due_state_: Any = None
 
     def __init__(
         self,
@@ -83,6 +119,7 @@ class Checkpoint(Callback):
         sink: Callable[[str], Any] = noop,
         load_best: bool = False,
         use_safetensors: bool = False,
+        f_state: Any = None,
         **kwargs: Any,
     ) -> None:
         self.monitor = monitor
@@ -97,16 +134,21 @@ class Checkpoint(Callback):
         self.sink = sink
         self.load_best = load_best
         self.use_safetensors = use_safetensors
+        self.f_state = f_state
         check_further_files(type(self).__name__, kwargs)
         vars(self).update(kwargs)
+
+    def __sklearn_clone__(self) -> Checkpoint:
+        return as_clone(self, BaseEstimator.__sklearn_clone__(self))
 
     def initialize(self) -> Checkpoint:
         """Check the file names, make the folder, and forget what was saved before."""
         self._validate_filenames()
-        self.saved_files_: dict[str, tuple[Any, Any]] = {}
-        self.made_checkpoint_ = False
+        for name in ('saved_files_', 'made_checkpoint_', 'best_state_', 'due_state_', 'dirname_'):
+            vars(self).pop(name, None)
         # An error is told when there is something to save; nothing is lost until then.
-        self._make_folder()
+        if not callable(self.dirname):
+            self._make_folder()
         return self
 
     def on_epoch_end(
@@ -126,20 +168,33 @@ class Checkpoint(Callback):
             net.history.record(self.event_name, due)
         if not due:
             return
-        self.save_model(net)
+        self.saving_epoch_ = True
+        try:
+            self.save_model(net)
+        finally:
+            self.saving_epoch_ = False
         self.made_checkpoint_ = True
         tell(self.sink, f'A checkpoint was made in epoch {len(net.history)}.', net.verbose)
 
+    def on_epoch_complete(self, net: Any, **kwargs: Any) -> None:
+        """Save the state of the run, now that all callbacks have seen the end of the epoch."""
+        target, self.due_state_ = self.due_state_, None
+        if target is not None:
+            with contextlib.suppress(_DiskFailedError):
+                self._save_one(net, 'f_state', target)
+
     def on_train_end(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
-        """Load the best checkpoint if ``load_best`` and there is one."""
+        """Go back to the best checkpoint if ``load_best`` and there is one."""
         if not self.load_best or self.monitor is None:
             return
-        if not getattr(self, 'made_checkpoint_', False):
+        files = self._files_to_load(net) if self.best_state_ is None else {}
+        if self.best_state_ is None and not files:
             return
-        files = self._files_to_load()
-        if files:
-            tell(self.sink, 'Loading the best checkpoint after training.', net.verbose)
+        tell(self.sink, 'Loading the best checkpoint after training.', net.verbose)
+        if self.best_state_ is None:
             net.load_params(**files, use_safetensors=self.use_safetensors)
+        else:
+            self.best_state_.restore(net, with_history=self.f_history is not None)
 
     def save_model(self, net: Any) -> None:
         """Save all files; override this for another way of saving.
@@ -149,30 +204,69 @@ class Checkpoint(Callback):
         net : NeuralNet
 
         """
+        self.choose_folder(net)
         error = self._make_folder()
         if error is not None:
-            text = (
-                f'Unable to save a checkpoint, since the folder {str(self.dirname)!r} cannot be '
-                f'made, {type(error).__name__}: {error}'
+            self._tell_failure(
+                net,
+                f'Unable to save a checkpoint, since the folder {str(self._folder)!r} cannot be '
+                f'made, {type(error).__name__}: {error}',
             )
-            tell(self.sink, text, net.verbose)
-            warnings.warn(text, UserWarning, stacklevel=3)
-        saved: dict[str, tuple[Any, Any]] = {}
-        for key, target in self.get_formatted_files(net).items():
-            if target is None or not has_state(net, key):
-                continue
-            is_saved = error is None and self._save_one(net, key, target)
-            saved[key] = target, file_signature(target) if is_saved else None
-        self.saved_files_ = saved
+        keeps_best = self.load_best and self.monitor is not None
+        self.best_state_ = BestState(net) if keeps_best else None
+        targets = {
+            key: target
+            for key, target in self.get_formatted_files(net).items()
+            if target is not None and has_state(net, key)
+        }
+        written = set() if error is not None else self._save_together(net, targets)
+        self.saved_files_ = {
+            key: (target, file_signature(target) if key in written else None)
+            for key, target in targets.items()
+            if key != 'f_state'
+        }
+
+    def choose_folder(self, net: Any) -> None:
+        """Ask the function ``dirname`` for the folder, once after each initialization.
+
+        Parameters
+        ----------
+        net : NeuralNet
+
+        """
+        if callable(self.dirname) and not hasattr(self, 'dirname_'):
+            self.dirname_ = self.dirname(net)
+
+    @property
+    def _folder(self) -> Any:
+        return getattr(self, 'dirname_', '') if callable(self.dirname) else self.dirname
 
     def _make_folder(self) -> OSError | None:
         """Make the folder if it is missing, or return the error."""
         try:
-            if self.dirname:
-                os.makedirs(self.dirname, exist_ok=True)
+            if self._folder:
+                os.makedirs(self._folder, exist_ok=True)
         except OSError as exc:
             return exc
         return None
+
+    def _save_together(self, net: Any, targets: Mapping[str, Any]) -> set[str]:
+        """Write the files of one checkpoint, and return for which arguments it worked."""
+        written = set()
+        try:
+            with staged() if _saves_in_our_way(net) else contextlib.nullcontext():
+                for key, target in targets.items():
+                    if key == 'f_state' and self.saving_epoch_:
+                        self.due_state_ = target
+                    elif self._save_one(net, key, target):
+                        written.add(key)
+        except _DiskFailedError:
+            return set()
+        except OSError as exc:
+            text = f'Unable to save the checkpoint, {type(exc).__name__}: {exc}'
+            self._tell_failure(net, text, stacklevel=5)
+            return set()
+        return written
 
     @property
     def f_history_(self) -> Any:
@@ -210,7 +304,7 @@ class Checkpoint(Callback):
         files = {
             key: format_target(self._full_name(target), **values)
             for key, target in sorted(self._f_kwargs().items())
-            if key != 'f_history'
+            if key != 'f_history' and not (key == 'f_state' and target is None)
         }
         return {**files, 'f_history': self.f_history_}
 
@@ -256,7 +350,7 @@ class Checkpoint(Callback):
             target = os.fspath(target)
         if not isinstance(target, str):
             return target
-        return os.path.join(self.dirname, self.fn_prefix + target)
+        return os.path.join(self._folder, self.fn_prefix + target)
 
     def _validate_filenames(self) -> None:
         files = self._f_kwargs()
@@ -274,26 +368,41 @@ class Checkpoint(Callback):
             )
 
     def _save_one(self, net: Any, key: str, target: Any) -> bool:
+        """Write one file and return whether it worked; tell why if not.
+
+        Raises
+        ------
+        _DiskFailedError
+            If the disk is full or fails, so that no file of the checkpoint is to be replaced.
+
+        """
         try:
             if key == 'f_pickle':
                 with open_atomic(target, 'wb') as f:
                     pickle.dump(net, f)
             else:
-                kwargs = {} if key == 'f_history' else {'use_safetensors': self.use_safetensors}
+                alone = key in ('f_history', 'f_state')
+                kwargs = {} if alone else {'use_safetensors': self.use_safetensors}
                 net.save_params(**{key: target}, **kwargs)
         except Exception as exc:
             name = attribute_of(key).removesuffix('_')
             text = f'Unable to save the {name} to {target}, {type(exc).__name__}: {exc}'
-            tell(self.sink, text, net.verbose)
-            warnings.warn(text, UserWarning, stacklevel=4)
+            self._tell_failure(net, text, stacklevel=6)
+            if _is_disk_failure(exc):
+                raise _DiskFailedError from exc
             return False
+        note_file(self, target)
         return True
 
-    def _files_to_load(self) -> dict[str, Any]:
+    def _tell_failure(self, net: Any, text: str, stacklevel: int = 4) -> None:
+        tell(self.sink, text, net.verbose)
+        warnings.warn(text, UserWarning, stacklevel=stacklevel)
+
+    def _files_to_load(self, net: Any) -> dict[str, Any]:
         """Return the files of the last checkpoint if they are still those that were written."""
         if not self.saved_files_:
-            # A subclass saves in its own way and tells by the names where.
-            return {'checkpoint': self}
+            # A subclass saves in its own way, or an earlier run has saved the best epoch.
+            return {'checkpoint': self} if self._has_saved(net) else {}
         saved = {key: value for key, value in self.saved_files_.items() if key != 'f_pickle'}
         for target, signature in saved.values():
             if signature is None or file_signature(target) != signature:
@@ -301,70 +410,35 @@ class Checkpoint(Callback):
                     f'The best checkpoint is not loaded, because {target} could not be written '
                     f'or was changed since. The net keeps the state of the last epoch.',
                     UserWarning,
-                    stacklevel=3,
+                    stacklevel=4,
                 )
                 return {}
         return {key: target for key, (target, _) in saved.items()}
 
+    def _has_saved(self, net: Any) -> bool:
+        """Return whether there is a checkpoint, of this run or of one that it goes on from."""
+        if self.made_checkpoint_:
+            return True
+        if self.event_name is None or self._last_checkpoint(net.history) is None:
+            return False
+        targets = [t for key, t in self.get_formatted_files(net).items() if key != 'f_pickle']
+        return all(os.path.exists(target) for target in targets if isinstance(target, str))
 
-class TrainEndCheckpoint(Callback):
-    """Save the net when training ends.
+    def state_dict(self) -> dict[str, Any]:
+        """Return which files were saved; the copy in memory is not part of it."""
+        kept = ('saved_files_', 'made_checkpoint_', 'dirname_')
+        return plain_items({k: v for k, v in vars(self).items() if k in kept})
 
-    Parameters
-    ----------
-    f_params, f_optimizer, f_criterion, f_history, f_pickle, dirname, use_safetensors, sink
-        As in :class:`.Checkpoint`.
-    fn_prefix : str, default='train_end_'
-        Put before each file name.
-    **kwargs
-        Further files, as in :class:`.Checkpoint`.
+    def __getstate__(self) -> dict[str, Any]:
+        # The copy in memory would make the pickle a multiple of the net.
+        return {**vars(self), 'best_state_': None}
 
-    Examples
-    --------
-    Each run of these lines trains on from where the run before ended:
 
-    >>> from skorch.callbacks import LoadInitState, TrainEndCheckpoint
-    >>> end = TrainEndCheckpoint(dirname='exp1')
-    >>> callbacks = [LoadInitState(end), end]
+def _saves_in_our_way(net: Any) -> bool:
+    """Return whether the files of a net may appear a moment after ``save_params`` returns.
+
+    Programs that override it may go on with the file at once.
 
     """
-
-    __module__ = 'skorch.callbacks.training'
-
-    def __init__(
-        self,
-        f_params: Any = 'params.pt',
-        f_optimizer: Any = 'optimizer.pt',
-        f_criterion: Any = 'criterion.pt',
-        f_history: Any = 'history.json',
-        f_pickle: Any = None,
-        fn_prefix: str = 'train_end_',
-        dirname: Any = '',
-        use_safetensors: bool = False,
-        sink: Callable[[str], Any] = noop,
-        **kwargs: Any,
-    ) -> None:
-        self.f_params = f_params
-        self.f_optimizer = f_optimizer
-        self.f_criterion = f_criterion
-        self.f_history = f_history
-        self.f_pickle = f_pickle
-        self.fn_prefix = fn_prefix
-        self.dirname = dirname
-        self.use_safetensors = use_safetensors
-        self.sink = sink
-        check_further_files(type(self).__name__, kwargs)
-        vars(self).update(kwargs)
-
-    def initialize(self) -> TrainEndCheckpoint:
-        """Check the file names and make the folder."""
-        self.checkpoint_ = self._make_checkpoint().initialize()
-        return self
-
-    def _make_checkpoint(self) -> Checkpoint:
-        return Checkpoint(monitor=None, event_name=None, **self.get_params(deep=False))
-
-    def on_train_end(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
-        """Save all files."""
-        self.checkpoint_.save_model(net)
-        tell(self.sink, 'The final checkpoint was made.', net.verbose)
+    save_params = getattr(net.save_params, '__func__', None)
+    return getattr(save_params, '__module__', None) == 'skorch.net'

@@ -266,6 +266,12 @@ class EarlyStopping(Callback):
         for name, state in states.items():
             getattr(net, name).load_state_dict(state)
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from what :meth:`state_dict` returned, after an early stop from the beginning."""
+        super().load_state_dict({**state_dict, 'training_': self.training_})
+        if self.training_ and self.stopped_:
+            self._reset()
+
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
         # After training the net has these weights itself.

@@ -129,6 +129,8 @@ def saved_files(checkpoint: Any, net: Any, f_history: Any = None) -> dict[str, A
         If a name has fields and the history has no epoch of a checkpoint.
 
     """
+    if hasattr(checkpoint, 'choose_folder'):
+        checkpoint.choose_folder(net)
     f_history = f_history or checkpoint.f_history_
     if isinstance(f_history, str | os.PathLike) and os.path.exists(f_history):
         net = _WithHistory(net, History.from_file(f_history))

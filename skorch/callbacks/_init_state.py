@@ -8,8 +8,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from skorch._state_files import attribute_of
-from skorch.callbacks._checkpoint import Checkpoint, TrainEndCheckpoint
+from skorch.callbacks._checkpoint import Checkpoint
 from skorch.callbacks._file_names import saved_files
+from skorch.callbacks._train_end_checkpoint import TrainEndCheckpoint
 from skorch.callbacks.base import Callback
 
 __all__ = ['LoadInitState']
@@ -18,9 +19,10 @@ __all__ = ['LoadInitState']
 class LoadInitState(Callback):
     """Load the state that a checkpoint callback saved before, when training begins.
 
-    It happens once, in the first training after the net was initialized. If none of the files
-    is there, training starts from the beginning; if some are missing, a warning names them and
-    the others are loaded.
+    It happens once, in the first training after the net was initialized. A file of
+    ``f_state`` is all that is needed: training goes on exactly as if it had never stopped.
+    Without it the other files are loaded. If none of the files is there, training starts from
+    the beginning; if some are missing, a warning names them and the others are loaded.
 
     Parameters
     ----------
@@ -75,6 +77,9 @@ class LoadInitState(Callback):
             return
         self.did_load_ = True
         files = self._saved_files(net)
+        state = files.pop('f_state', None)
+        if state is not None and os.path.exists(state):
+            files = {'f_state': state}  # the state of the run has all that the others have
         there = {key: path for key, path in files.items() if os.path.exists(path)}
         missing = [path for key, path in files.items() if key not in there]
         if not there:

@@ -6,6 +6,8 @@ from typing import Any
 
 from sklearn.base import BaseEstimator
 
+from skorch._plain import plain_items
+
 __all__ = ['Callback']
 
 
@@ -161,6 +163,38 @@ class Callback:
             True for a training batch.
 
         """
+
+    def on_epoch_complete(self, net: Any, **kwargs: Any) -> None:
+        """Run after :meth:`on_epoch_end` of all callbacks, also if one of them ends training.
+
+        The place to save a state that all of them have brought up to date.
+
+        Parameters
+        ----------
+        net : NeuralNet
+            The net that trains.
+
+        """
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what training has left in the callback, for ``net.state_dict()``.
+
+        These are the attributes whose names end with an underscore and that are plain data:
+        numbers, strings, tensors, arrays and containers of these. Override it, together with
+        :meth:`load_state_dict`, if there is more to keep.
+
+        """
+        return plain_items({k: v for k, v in vars(self).items() if k.endswith('_')})
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from what :meth:`state_dict` returned.
+
+        Parameters
+        ----------
+        state_dict : dict
+
+        """
+        vars(self).update(state_dict)
 
     def _get_param_names(self) -> list[str]:
         return [key for key in vars(self) if not key.endswith('_') and not key.startswith('_')]

@@ -113,6 +113,10 @@ class PrintLog(Callback):
         self.keys_ignored_ = ignored_keys(self.keys_ignored)
         return self
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return nothing: a run that goes on elsewhere begins a new table."""
+        return {}
+
     def format_row(self, row: Mapping[str, Any], key: str, color: str) -> Any:
         """Format one value.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from skorch._plain import from_plain, plain_items, to_plain
 from skorch.callbacks._schedules import (
     STEERED_KEYS,
     WarmRestartLR,
@@ -97,6 +99,7 @@ class LRScheduler(Callback):
         self.lr_scheduler_: Any = None
         self.batch_idx_ = 0
         self.epochs_seen_ = 0
+        vars(self).pop('loaded_state_', None)
         return self
 
     def simulate(
@@ -210,6 +213,9 @@ class LRScheduler(Callback):
 
     def _resume(self, net: Any, finished: int) -> None:
         """See to it that the scheduler is that of the net after ``finished`` epochs."""
+        loaded = vars(self).pop('loaded_state_', None)
+        if loaded is not None:
+            self._rebuild_with(net, loaded)
         scheduler = getattr(self, 'lr_scheduler_', None)
         has_moved = getattr(self, 'epochs_seen_', None) != finished
         if scheduler is None or has_moved or self._settings_changed():
@@ -296,8 +302,11 @@ class LRScheduler(Callback):
 
     def _rebind(self, net: Any) -> None:
         """Make the same scheduler for another optimizer object that has the same values."""
+        self._rebuild_with(net, copy.deepcopy(self.lr_scheduler_.state_dict()))
+
+    def _rebuild_with(self, net: Any, state: dict[str, Any]) -> None:
+        """Make a scheduler of this state; the values of the optimizer stay."""
         optimizer = net.optimizer_
-        state = copy.deepcopy(self.lr_scheduler_.state_dict())
         kept = [
             {k: copy.deepcopy(v) for k, v in group.items() if k != 'params'}
             for group in optimizer.param_groups
@@ -305,3 +314,22 @@ class LRScheduler(Callback):
         self.lr_scheduler_ = self._make(net)
         self.lr_scheduler_.load_state_dict(state)
         restore_groups(optimizer, kept)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state of the scheduler, with its settings, and the number of steps."""
+        state = {'batch_idx_': self.batch_idx_, 'epochs_seen_': self.epochs_seen_}
+        scheduler: Any = getattr(self, 'lr_scheduler_', None)
+        if not hasattr(scheduler, 'state_dict'):
+            return state
+        with contextlib.suppress(TypeError):  # else the history tells the steps to repeat
+            state['scheduler'] = to_plain(scheduler.state_dict())
+        return {**state, 'settings': plain_items(self._settings())}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from what :meth:`state_dict` returned, unless the settings were others."""
+        self.batch_idx_ = state_dict['batch_idx_']
+        self.epochs_seen_ = state_dict['epochs_seen_']
+        self.lr_scheduler_ = None
+        settings = from_plain(plain_items(self._settings()))
+        if same_setting(state_dict.get('settings'), settings):
+            self.loaded_state_ = state_dict.get('scheduler')

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from skorch.callbacks._checkpoint import Checkpoint, TrainEndCheckpoint
+from skorch.callbacks._checkpoint import Checkpoint
 from skorch.callbacks._early_stopping import EarlyStopping
 from skorch.callbacks._init_state import LoadInitState
 from skorch.callbacks._param_mapper import Freezer, Initializer, ParamMapper, Unfreezer
+from skorch.callbacks._train_end_checkpoint import TrainEndCheckpoint
 from skorch.callbacks.base import Callback
 from skorch.exceptions import SkorchException
 from skorch.utils import freeze_parameter, noop, open_file_like, unfreeze_parameter

@@ -66,6 +66,11 @@ class TestOpenAtomic:
             pass
         assert caught.value.filename == str(path)
 
+    def test_unknown_encoding_leaves_nothing(self, tmp_path: Path) -> None:
+        with pytest.raises(LookupError), open_atomic(tmp_path / 'file', 'w', 'no such') as file:
+            file.write('content')
+        assert names(tmp_path) == []
+
     def test_folder_is_no_target(self, tmp_path: Path) -> None:
         with pytest.raises(OSError), open_atomic(tmp_path):
             pass

@@ -8,9 +8,7 @@ import io
 import json
 import os
 import pickle
-import signal
 import threading
-import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -301,37 +299,6 @@ class TestSaveAndLoad:
         assert net.device is None
 
 
-def _save_with(value: float, net: Any, path: Path, use_safetensors: bool) -> None:
-    """Save a net all of whose parameters have the same value."""
-    with torch.no_grad():
-        for parameter in net.module_.parameters():
-            parameter.fill_(value)
-    net.save_params(f_params=path, use_safetensors=use_safetensors)
-
-
-def _fork_that_saves(net: Any, path: Path, use_safetensors: bool) -> int:
-    """Start a process that saves other values again and again."""
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore', DeprecationWarning)  # torch's threads are not used
-        child = os.fork()
-    if child:
-        return child
-    try:
-        torch.set_num_threads(1)
-        for value in range(1, 1000):
-            _save_with(value, net, path, use_safetensors)
-    finally:
-        os._exit(1)
-
-
-def _wait_for_more_files(folder: Path) -> None:
-    """Wait until another file than the finished one is there."""
-    before = set(os.listdir(folder))
-    deadline = time.monotonic() + 20
-    while not set(os.listdir(folder)) - before:
-        assert time.monotonic() < deadline, 'the process saves nothing'
-
-
 class TestSaving:
     def test_all_paths_or_none(self, net: Any, tmp_path: Path) -> None:
         (tmp_path / 'params.pt').write_bytes(b'old')
@@ -341,28 +308,6 @@ class TestSaving:
             )
         assert (tmp_path / 'params.pt').read_bytes() == b'old'
         assert os.listdir(tmp_path) == ['params.pt']
-
-    @pytest.mark.slow
-    @pytest.mark.skipif(not hasattr(os, 'fork'), reason='needs fork')
-    @pytest.mark.parametrize('use_safetensors', [False, True])
-    def test_killed_process(self, use_safetensors: bool, tmp_path: Path) -> None:
-        net = make_net(module=MLPModule, module__hidden_units=1000, module__num_hidden=3)
-        net.initialize()
-        path, delays = tmp_path / 'params', np.random.RandomState(0).rand(10) * 0.02
-        _save_with(0, net, path, use_safetensors)
-        for delay in delays:
-            child = _fork_that_saves(net, path, use_safetensors)
-            try:
-                _wait_for_more_files(tmp_path)
-                time.sleep(delay)
-            finally:
-                os.kill(child, signal.SIGKILL)
-                os.waitpid(child, 0)
-            net.load_params(f_params=path, use_safetensors=use_safetensors)
-            values = {value for p in net.module_.parameters() for value in p.unique().tolist()}
-            assert len(values) == 1
-        _save_with(0, net, path, use_safetensors)
-        assert os.listdir(tmp_path) == ['params']
 
     def test_optimizer_in_safetensors(self, net: Any, tmp_path: Path) -> None:
         pytest.importorskip('safetensors')

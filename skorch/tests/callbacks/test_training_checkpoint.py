@@ -5,12 +5,14 @@ import json
 import os
 import pickle
 import stat
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
+from sklearn.model_selection import cross_val_score
 from torch import nn
 
 from skorch import NeuralNet, NeuralNetClassifier
@@ -20,6 +22,7 @@ from skorch.callbacks import (
     EarlyStopping,
     EpochScoring,
     LoadInitState,
+    LRScheduler,
     TrainEndCheckpoint,
 )
 from skorch.callbacks._file_names import format_target
@@ -431,20 +434,70 @@ class InThirdEpoch(Callback):
 
 
 @pytest.mark.parametrize('change', [overwrite, remove])
+def test_load_best_is_served_from_memory(change, data, device):
+    checkpoint = Checkpoint(InEpochs(2), load_best=True)
+    callbacks = [('w', Weights()), checkpoint, InThirdEpoch(change)]
+    net = make_net(device, callbacks, max_epochs=3).fit(*data)
+    np.testing.assert_array_equal(weights_of(net), callback_of(net, 'w').weights_[1])
+    assert len(net.history) == 2
+
+
+@pytest.mark.parametrize('change', [overwrite, remove])
 def test_load_best_loads_no_file_that_others_changed(change, data, device):
+    """A net that was pickled has its files only, in a copy of its memory it has nothing."""
     checkpoint = Checkpoint(InEpochs(2), load_best=True)
     callbacks = [checkpoint, InThirdEpoch(change), ('w', Weights())]
-    net = make_net(device, callbacks, max_epochs=3)
+    net = pickle.loads(pickle.dumps(make_net(device, callbacks, max_epochs=2).fit(*data)))
     with pytest.warns(UserWarning, match='not loaded, because params.pt .* was changed since'):
-        net.fit(*data)
+        net.partial_fit(*data, epochs=1)
     np.testing.assert_array_equal(weights_of(net), callback_of(net, 'w').weights_[-1])
 
 
-def test_load_best_loads_no_part_of_a_checkpoint(fit):
-    with pytest.warns(UserWarning) as record:
+def test_load_best_does_without_a_file_that_could_not_be_written(fit):
+    with pytest.warns(UserWarning, match='Unable') as record:
         net = fit(InEpochs(2), load_best=True, f_params='nodir/params.pt')
-    assert [str(w.message).split()[0] for w in record] == ['Unable', 'The']
+    assert len(record) == 1
+    np.testing.assert_array_equal(weights_of(net), callback_of(net, 'w').weights_[1])
+
+
+def momenta(net):
+    return [s['momentum_buffer'].tolist() for s in net.optimizer_.state.values()]
+
+
+@pytest.mark.parametrize('f_optimizer', ['optimizer.pt', None])
+def test_load_best_restores_all_components(f_optimizer, data, device):
+    states = {}
+
+    class Remember(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            states[len(net.history)] = momenta(net)
+
+    checkpoint = Checkpoint(InEpochs(2), load_best=True, f_optimizer=f_optimizer, f_history=None)
+    options = {'optimizer__momentum': 0.9, 'max_epochs': 3}
+    net = make_net(device, [checkpoint, Remember()], **options).fit(*data)
+    assert momenta(net) == states[2] != states[3]
     assert len(net.history) == 3
+
+
+def test_copy_in_memory_is_on_the_cpu_and_not_pickled(fit):
+    net = fit(InEpochs(2), load_best=True)
+    state = callback_of(net, 'cp').best_state_.components
+    assert {t.device.type for t in state['module_'].values()} == {'cpu'}
+    assert callback_of(pickle.loads(pickle.dumps(net)), 'cp').best_state_ is None
+
+
+def test_load_best_of_a_run_that_goes_on(data, device):
+    """The best epoch was in an earlier run, which only the files remember."""
+
+    def run(**kwargs):
+        checkpoint = Checkpoint(load_best=True, f_optimizer=None)
+        callbacks = [LoadInitState(checkpoint), checkpoint]
+        options = {'max_epochs': 3, **kwargs}
+        return make_net(device, callbacks, **options).fit(*data)
+
+    best = weights_of(run())
+    # Steps up the slope of the loss.
+    np.testing.assert_array_equal(weights_of(run(optimizer__maximize=True)), best)
 
 
 @pytest.mark.parametrize('between', [lambda net: net, lambda net: pickle.loads(pickle.dumps(net))])
@@ -593,3 +646,128 @@ def test_nothing_is_saved_after_an_error(data, device):
     with pytest.raises(RuntimeError, match='boom'):
         make_net(device, [Boom(), TrainEndCheckpoint()]).fit(*data)
     assert files() == []
+
+
+# -------------------------------------------------------------------- folders and clones
+
+
+class NewFolder:
+    def __init__(self):
+        self.nets = []
+
+    def __call__(self, net):
+        self.nets.append(net)
+        return f'run{len(self.nets)}'
+
+
+def test_dirname_can_be_a_function_of_the_net(data, device):
+    folder = NewFolder()
+    net = make_net(device, [('cp', Checkpoint(monitor=None, dirname=folder))], max_epochs=2)
+    net.fit(*data).partial_fit(*data)
+    assert folder.nets == [net]
+    assert callback_of(net, 'cp').f_history_ == os.path.join('run1', 'history.json')
+    net.fit(*data)
+    assert [sorted(os.listdir(f'run{i}')) for i in (1, 2)] == [ALL, ALL]
+
+
+@pytest.mark.parametrize('cls', [Checkpoint, TrainEndCheckpoint])
+def test_function_for_the_folder_is_used_in_loading(cls, data, device):
+    checkpoint = cls(dirname=lambda net: f'{net.max_epochs}-epochs', fn_prefix='')
+    net = make_net(device, [checkpoint], max_epochs=2).fit(*data)
+    assert sorted(os.listdir('2-epochs')) == ALL
+    other = make_net(device, [LoadInitState(checkpoint)], max_epochs=2)
+    other.partial_fit(*data, epochs=0)
+    np.testing.assert_array_equal(weights_of(other), weights_of(net))
+
+
+@pytest.mark.parametrize('cls', [Checkpoint, TrainEndCheckpoint])
+def test_clones_that_share_a_file_are_told_once(cls, data, device):
+    net = make_net(device, [cls(dirname='d')], max_epochs=2)
+    clone(net).fit(*data)
+    with pytest.warns(UserWarning, match='Several clones of a net write .* to d/') as record:
+        clone(net).fit(*data)
+    assert len(record) == 1
+    clone(net).fit(*data)
+
+
+def new_folder(net):
+    return tempfile.mkdtemp(dir='.')
+
+
+def test_clones_with_folders_of_their_own_share_no_file(data, device):
+    net = make_net(device, [Checkpoint(dirname=new_folder)], max_epochs=2)
+    for each in (net, clone(net), clone(clone(net))):
+        each.fit(*data).fit(*data)
+
+
+def test_search_with_a_checkpoint_tells_about_shared_files(data, device):
+    net = make_net(device, [Checkpoint(f_optimizer=None)], cls=NeuralNetClassifier, max_epochs=1)
+    with pytest.warns(UserWarning, match='Several clones of a net'):
+        cross_val_score(net, *data, cv=2)
+
+
+# ------------------------------------------------------------------- the state of the run
+
+
+@pytest.mark.bit_exact
+@pytest.mark.parametrize('place', ['before', 'after'])
+def test_state_is_written_when_all_callbacks_have_seen_the_epoch(place, data, device):
+    def net(max_epochs, checkpoint, *others):
+        stop = EarlyStopping(patience=9, threshold=10.0, threshold_mode='abs')
+        callbacks = [('stop', stop), LRScheduler('StepLR', step_size=1)]
+        callbacks.insert(0 if place == 'before' else 2, ('cp', checkpoint))
+        return make_net(device, [*callbacks, *others], max_epochs=max_epochs).fit(*data)
+
+    def saved():
+        return Checkpoint(
+            monitor=None,
+            f_params=None,
+            f_history=None,
+            f_optimizer=None,
+            f_criterion=None,
+            f_state='state.pt',
+        )
+
+    torch.manual_seed(0)
+    whole = net(4, saved())
+    torch.manual_seed(0)
+    net(2, saved())
+    assert files() == ['state.pt']
+    torch.manual_seed(1)
+    resumed = net(2, saved(), LoadInitState(saved()))
+    np.testing.assert_array_equal(weights_of(resumed), weights_of(whole))
+    assert callback_of(resumed, 'stop').misses_ == callback_of(whole, 'stop').misses_ == 3
+    assert resumed.history[:, 'event_lr'] == whole.history[:, 'event_lr']
+
+
+def test_state_is_written_in_the_epoch_that_ends_training(fit):
+    stop = EarlyStopping('score', patience=1, sink=lambda text: None)
+    fit(None, before=[Scores([1.0, 2.0]), stop], f_state='state.pt', max_epochs=9)
+    assert len(torch.load('state.pt')['history']) == 2
+
+
+def test_state_that_cannot_be_written_is_told(fit):
+    with pytest.warns(UserWarning, match='Unable to save the state to nodir/s, FileNotFound'):
+        assert len(fit(None, f_state='nodir/s').history) == 3
+
+
+def test_state_next_to_the_other_files(fit, data):
+    net = fit(None, f_state='state.pt')
+    assert files() == sorted([*ALL, 'state.pt'])
+    assert net.callbacks_ and 'f_state' in callback_of(net, 'cp').get_formatted_files(net)
+    other = make_net(net.device).initialize()
+    before = torch.get_rng_state()
+    other.load_params(checkpoint=callback_of(net, 'cp'))
+    assert torch.equal(torch.get_rng_state(), before)
+    np.testing.assert_array_equal(weights_of(other), weights_of(net))
+
+
+def test_module_of_the_name_state_is_a_module(data, device):
+    class WithState(NeuralNet):
+        def initialize_module(self):
+            super().initialize_module()
+            self.state_ = torch.nn.Linear(2, 2)
+            return self
+
+    make_net(device, [Checkpoint(None, f_state='state.pt')], cls=WithState).fit(*data)
+    assert set(torch.load('state.pt')) == {'weight', 'bias'}

@@ -1,0 +1,177 @@
+"""Change several components of a net: all of them, or on an error none.
+
+Everything that can be checked is checked when a change is planned, so that memory holds the
+present and the new state once each. Only what runs code of others, which may fail half-way, keeps
+a copy by which it is taken back.
+
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.parameter import is_lazy
+
+from skorch._state_checks import (
+    has_own_load_code,
+    module_misfit,
+    optimizer_misfit,
+    renamed,
+    with_defaults,
+)
+from skorch._structures import uncompiled
+from skorch.history import History
+
+
+@dataclass
+class Change:
+    """One step of a load that is sure to succeed, or that can be taken back."""
+
+    make: Callable[[], Any]
+    undo: Callable[[], Any]
+    may_fail: bool = False
+
+
+def make_all(changes: list[Change]) -> None:
+    """Make the changes, those that may fail first; after a failure undo what was made."""
+    made: list[Change] = []
+    try:
+        for change in sorted(changes, key=lambda change: not change.may_fail):
+            made.append(change)
+            change.make()
+    except BaseException:
+        for change in reversed(made):
+            change.undo()
+        raise
+
+
+def change_of_history(net: Any, history: History) -> Change:
+    """Plan to give a net another history."""
+    before = net.history
+    return Change(
+        make=lambda: setattr(net, 'history', history), undo=lambda: setattr(net, 'history', before)
+    )
+
+
+def component_of(net: Any, attribute: str, argument: str | None = None) -> Any:
+    """Return a component of a net, the original of a compiled one.
+
+    Raises
+    ------
+    AttributeError
+        If it has no state, as a loss function has none.
+
+    """
+    component = uncompiled(getattr(net, attribute))
+    if not has_state(component):
+        hint = f' Leave out {argument}.' if argument else ''
+        raise AttributeError(
+            f'net.{attribute} is of type {type(component).__name__}, which has no state to '
+            f'save or load.{hint}'
+        )
+    return component
+
+
+def has_state(component: Any) -> bool:
+    """Return whether a component has a state that can be saved and loaded."""
+    return hasattr(component, 'state_dict') and hasattr(component, 'load_state_dict')
+
+
+def change_of_component(component: Any, state: Any, source: str, attribute: str) -> Change:
+    """Plan to load the state of a module, an optimizer or something else that has one.
+
+    Parameters
+    ----------
+    component : object
+    state : object
+        What its ``load_state_dict`` takes.
+    source : str
+        Where the state is from, for the text of an error.
+    attribute : str
+        Name of the component in the net, likewise.
+
+    Raises
+    ------
+    RuntimeError
+        If the state does not fit.
+
+    """
+    if isinstance(component, nn.Module):
+        return _change_of_module(component, state, source, attribute)
+    if isinstance(component, torch.optim.Optimizer):
+        return _change_of_optimizer(component, state, source, attribute)
+    before = copy.deepcopy(component.state_dict())
+    return Change(
+        make=lambda: component.load_state_dict(state),
+        undo=lambda: component.load_state_dict(before),
+        may_fail=True,
+    )
+
+
+def _refuse(misfit: str, source: str, attribute: str) -> None:
+    if misfit:
+        raise RuntimeError(
+            f'The state in {source} does not fit net.{attribute}: {misfit}. Load a file that '
+            'was saved from the same architecture and settings.'
+        )
+
+
+def _change_of_module(module: nn.Module, state: Any, source: str, attribute: str) -> Change:
+    if not isinstance(state, Mapping):
+        _refuse(f'it is of type {type(state).__name__} and not a dict', source, attribute)
+    own_code = has_own_load_code(module)
+    state = renamed(state, module.state_dict())
+    if not own_code:
+        _refuse(module_misfit(module, state), source, attribute)
+    return Change(
+        make=lambda: module.load_state_dict(state),
+        undo=_undo_module(module) if own_code else lambda: None,
+        may_fail=own_code,
+    )
+
+
+def _undo_module(module: nn.Module) -> Callable[[], None]:
+    """Copy what a module's own load code may change; return a function that brings it back."""
+    holders = [
+        (each, dict(each._parameters), dict(each._buffers), _extra_state(each))
+        for each in module.modules()
+    ]
+    tensors = [t for _, p, b, _ in holders for t in (*p.values(), *b.values()) if t is not None]
+    saved = [(tensor, tensor.detach().clone()) for tensor in tensors if not is_lazy(tensor)]
+
+    def undo() -> None:
+        for each, parameters, buffers, extra in holders:
+            each._parameters.clear()
+            each._parameters.update(parameters)
+            each._buffers.clear()
+            each._buffers.update(buffers)
+            if extra is not None:
+                each.set_extra_state(extra)
+        with torch.no_grad():
+            for tensor, content in saved:
+                tensor.copy_(content)
+
+    return undo
+
+
+def _extra_state(module: nn.Module) -> Any:
+    if type(module).get_extra_state is nn.Module.get_extra_state:
+        return None
+    return copy.deepcopy(module.get_extra_state())
+
+
+def _change_of_optimizer(
+    optimizer: torch.optim.Optimizer, state: Any, source: str, attribute: str
+) -> Change:
+    _refuse(optimizer_misfit(optimizer, state), source, attribute)
+    before = {'state': optimizer.state, 'param_groups': optimizer.param_groups}
+    return Change(
+        make=lambda: optimizer.load_state_dict(with_defaults(optimizer, state)),
+        undo=lambda: optimizer.__setstate__(before),
+        may_fail=True,
+    )

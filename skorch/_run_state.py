@@ -1,0 +1,293 @@
+"""The state of a training run: all that a net needs to go on as if it had never stopped.
+
+It is plain data throughout, so that a file of it is read without running anything.
+
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from skorch._changes import (
+    Change,
+    change_of_component,
+    change_of_history,
+    component_of,
+    has_state,
+    make_all,
+)
+from skorch._plain import from_plain, plain_items, to_plain
+from skorch._randomness import (
+    STATE,
+    get_random_state,
+    random_state_of,
+    resume_when_trained,
+    set_random_state,
+    unpacked_state,
+)
+from skorch._structures import uncompiled
+from skorch._version import __version__
+from skorch.exceptions import NotInitializedError
+from skorch.history import History
+
+FORMAT = 1
+
+_ENTRIES = {
+    'components': Mapping,
+    'frozen': Mapping,
+    'history': list,
+    'callbacks': Mapping,
+    'learnt': Mapping,
+    'generators': Mapping,
+}
+
+
+def run_state(net: Any) -> dict[str, Any]:
+    """Return the state of a run; tensors are the live ones, not copies.
+
+    Parameters
+    ----------
+    net : NeuralNet
+
+    Raises
+    ------
+    NotInitializedError
+        If the net is not initialized.
+    TypeError
+        If the history holds something that is no plain data.
+
+    """
+    _check_initialized(net, 'save')
+    learnt = {name: value for name, value in vars(net).items() if name in net._learnt_from_data}
+    return {
+        'format': FORMAT,
+        'skorch_version': __version__,
+        'components': {name: component_of(net, name).state_dict() for name in _stateful(net)},
+        'frozen': {name: _frozen(module) for name, module in _modules(net)},
+        'history': _plain_history(net.history),
+        'callbacks': {name: to_plain(each.state_dict()) for name, each in _callbacks(net)},
+        'learnt': plain_items(learnt),
+        'generators': {name: get() for name, get, _ in _generators(net)},
+        'random': to_plain(random_state_of(net)),
+    }
+
+
+def load_run_state(net: Any, state: Mapping[str, Any]) -> None:
+    """Give a net the state of a run; all of it or, on an error, nothing.
+
+    Parameters
+    ----------
+    net : NeuralNet
+    state : dict
+        From :func:`run_state`.
+
+    Raises
+    ------
+    NotInitializedError
+        If the net is not initialized.
+    RuntimeError
+        If the state does not fit the net.
+
+    """
+    _check_initialized(net, 'load')
+    make_all(changes_to_run_state(net, state, 'the given dict'))
+
+
+def changes_to_run_state(net: Any, state: Any, source: str) -> list[Change]:
+    """Plan to give a net the state of a run.
+
+    Parameters
+    ----------
+    net : NeuralNet
+    state : object
+        From :func:`run_state`.
+    source : str
+        Where it is from, for the text of an error.
+
+    Raises
+    ------
+    RuntimeError
+        If the state does not fit the net.
+
+    """
+    _check_state(net, state, source)
+    components = [
+        change_of_component(component_of(net, name), each, source, name)
+        for name, each in state['components'].items()
+    ]
+    return [
+        *components,
+        *_changes_of_callbacks(net, state['callbacks']),
+        *_changes_of_generators(net, state['generators']),
+        *_changes_of_frozen(net, state['frozen']),
+        _change_of_attributes(net, from_plain(state['learnt'])),
+        change_of_history(net, History(from_plain(state['history']))),
+        _change_of_random_state(net, state['random']),
+    ]
+
+
+def _check_initialized(net: Any, action: str) -> None:
+    if not net.initialized_:
+        raise NotInitializedError(
+            f'Cannot {action} the state of a net that is not initialized. Call initialize or fit '
+            f'first.'
+        )
+
+
+def _check_state(net: Any, state: Any, source: str) -> None:
+    problem = _misfit(net, state)
+    if problem:
+        raise RuntimeError(
+            f'{source} cannot be loaded as the state of a run: {problem}. It takes what '
+            f'net.state_dict() returned or save_params(f_state=...) wrote, of a net with the same '
+            f'components.'
+        )
+
+
+def _misfit(net: Any, state: Any) -> str:
+    if not isinstance(state, Mapping) or 'format' not in state or 'components' not in state:
+        return 'it is something else'
+    if not isinstance(state['format'], int) or state['format'] > FORMAT:
+        version = state.get('skorch_version')
+        return f'skorch {version} wrote it in a newer format than skorch {__version__} reads'
+    wrong = [k for k, kind in _ENTRIES.items() if not isinstance(state.get(k), kind)]
+    if wrong or 'random' not in state:
+        return f'it is damaged, its {", ".join(wrong or ["random"])} is missing or of a wrong type'
+    if not all(isinstance(row, Mapping) for row in state['history']):
+        return 'it is damaged, a row of its history is no dict'
+    saved, own = set(state['components']), set(_stateful(net))
+    if saved != own:
+        return f'it has the components {sorted(map(str, saved))}, the net has {sorted(own)}'
+    return ''
+
+
+# ---------------------------------------------------------------------------- parts of the net
+
+
+def _stateful(net: Any) -> list[str]:
+    """Return the attributes of the net that hold a component with a state."""
+    names = [f'{name}_' for name in (*net._modules, *net._criteria, *net._optimizers)]
+    return [name for name in names if has_state(getattr(net, name, None))]
+
+
+def _modules(net: Any) -> Iterator[tuple[str, nn.Module]]:
+    for name in (*net._modules, *net._criteria):
+        module = uncompiled(getattr(net, f'{name}_', None))
+        if isinstance(module, nn.Module):
+            yield f'{name}_', module
+
+
+def _callbacks(net: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the callbacks that keep a state; they need not derive from Callback."""
+    for name, callback in net.callbacks_:
+        if has_state(callback):
+            yield name, callback
+
+
+def _frozen(module: nn.Module) -> list[str]:
+    return [name for name, param in module.named_parameters() if not param.requires_grad]
+
+
+def _plain_history(history: Any) -> list[dict[str, Any]]:
+    try:
+        return to_plain(history.to_list())
+    except TypeError as exc:
+        raise TypeError(
+            f'The state of the run cannot be saved, because its history holds {exc}. Record '
+            f'numbers, strings, arrays or containers of these.'
+        ) from exc
+
+
+def _generators(net: Any) -> Iterator[tuple[str, Callable[[], Any], Callable[[Any], Any]]]:
+    """Yield name, getter and setter of the random generators among the net's parameters."""
+    for name, value in vars(net).items():
+        if isinstance(value, torch.Generator):
+            yield name, value.get_state, partial(_set_torch_state, value)
+        elif isinstance(value, np.random.RandomState):
+            bits = value._bit_generator
+            yield name, partial(_numpy_state, bits), partial(_set_numpy_state, bits)
+        elif isinstance(value, np.random.Generator):
+            bits = value.bit_generator
+            yield name, partial(_numpy_state, bits), partial(_set_numpy_state, bits)
+
+
+def _set_torch_state(generator: torch.Generator, state: torch.Tensor) -> None:
+    generator.set_state(state.cpu())
+
+
+def _numpy_state(bits: Any) -> Any:
+    return to_plain(bits.state)
+
+
+def _set_numpy_state(bits: Any, state: Any) -> None:
+    bits.state = from_plain(state)
+
+
+# ------------------------------------------------------------------------------------- changes
+
+
+def _changes_of_callbacks(net: Any, states: Mapping[str, Any]) -> Iterator[Change]:
+    for name, callback in _callbacks(net):
+        if name in states:
+            load = partial(callback.load_state_dict, from_plain(states[name]))
+            yield Change(load, undo=_attributes_back(callback), may_fail=True)
+
+
+def _attributes_back(obj: Any) -> Callable[[], None]:
+    """Return a function that gives an object the attributes which it has now."""
+    before = dict(vars(obj))
+
+    def undo() -> None:
+        vars(obj).clear()
+        vars(obj).update(before)
+
+    return undo
+
+
+def _changes_of_generators(net: Any, states: Mapping[str, Any]) -> Iterator[Change]:
+    for name, get, put in _generators(net):
+        if name in states:
+            yield Change(partial(put, states[name]), undo=partial(put, get()), may_fail=True)
+
+
+def _changes_of_frozen(net: Any, frozen: Mapping[str, Any]) -> Iterator[Change]:
+    for name, module in _modules(net):
+        if name in frozen:
+            before = _frozen(module)
+            yield Change(
+                partial(_freeze, module, frozen[name]), undo=partial(_freeze, module, before)
+            )
+
+
+def _freeze(module: nn.Module, names: list[str]) -> None:
+    for name, param in module.named_parameters():
+        if param.requires_grad == (name in names):
+            param.requires_grad_(name not in names)
+
+
+def _change_of_attributes(net: Any, attributes: Mapping[str, Any]) -> Change:
+    return Change(make=lambda: vars(net).update(attributes), undo=_attributes_back(net))
+
+
+def _change_of_random_state(net: Any, noted: Any) -> Change:
+    """Plan to set the global generators, now and once more when the net trains on."""
+    before = get_random_state()
+    undo_attributes = _attributes_back(net)
+
+    def make() -> None:
+        vars(net)[STATE] = noted
+        resume_when_trained(net)
+        if noted is not None:
+            set_random_state(unpacked_state(noted['training']))
+
+    def undo() -> None:
+        undo_attributes()
+        set_random_state(before)
+
+    return Change(make, undo, may_fail=True)
