@@ -7,17 +7,49 @@ import errno
 import os
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 _START = b'PK\x03\x04'
 
 _CHUNK = 1 << 20
 
+# Bytes from which on another thread is worth its start.
+_LARGE = 1 << 24
+
 _IS_FOLDER = 0x10
 
 
 class DamagedFileError(RuntimeError):
     """What a file holds is not what was written to it."""
+
+
+@contextlib.contextmanager
+def checksums_verified(f: Any) -> Iterator[None]:
+    """Verify the checksums of a file while it is read inside, or before if that is quicker.
+
+    Parameters
+    ----------
+    f : str, path-like or file object
+
+    Raises
+    ------
+    DamagedFileError, OSError
+        As :func:`verify_checksums` does, whatever the reading inside has made of the file.
+
+    """
+    if not isinstance(f, str | os.PathLike) or os.path.getsize(f) < _LARGE:
+        verify_checksums(f)
+        yield
+        return
+    with ThreadPoolExecutor(1) as executor:
+        verified = executor.submit(verify_checksums, f)
+        try:
+            yield
+        except Exception:
+            verified.result()
+            raise
+        verified.result()
 
 
 def verify_checksums(f: Any) -> None:

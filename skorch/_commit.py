@@ -181,32 +181,39 @@ def complete_interrupted(folder: str | os.PathLike[str]) -> None:
 
     """
     folder = os.fspath(folder)
+    texts = []
     for name in _names(folder, JOURNAL):
-        try:
-            with locked(os.path.join(folder, name), PATIENCE) as journal:
-                entries = _read(journal)
-                _roll_forward(folder, entries)
-                os.unlink(os.path.join(folder, name))
-        except OSError:
-            continue  # removed by another process, of a live one, or on a system without locks
+        # Another process was quicker, a live one has it, or the system is without locks.
+        with contextlib.suppress(OSError):
+            texts.append(_complete(folder, os.path.join(folder, name)))
+    for text in filter(None, texts):
+        warnings.warn(text, UserWarning, stacklevel=4)
 
 
-def _roll_forward(folder: str, entries: list[_Entry]) -> None:
-    """Rename the temporaries that are still there, if every one of them is whole."""
-    there = [e for e in entries if os.path.lexists(os.path.join(folder, e.temporary))]
-    if not there:
-        return
-    if not all(_can_rename(folder, entry) for entry in there):
-        # Before the first rename the old files are whole as a group; the temporaries are litter.
-        _tell_if_mixed(folder, entries, 'some are damaged')
-        return
-    try:
-        for entry in there:
-            os.replace(os.path.join(folder, entry.temporary), os.path.join(folder, entry.target))
-    except OSError as exc:
-        _tell_if_mixed(folder, entries, f'{type(exc).__name__}: {exc.strerror}')
-        raise
-    sync_folder(folder)
+def _complete(folder: str, journal: str) -> str:
+    """Do what a journal says and remove it; return what the user has to know."""
+    with locked(journal, PATIENCE) as descriptor:
+        entries = _read(descriptor)
+        there = [e for e in entries if os.path.lexists(os.path.join(folder, e.temporary))]
+        text = ''
+        if all(_can_rename(folder, entry) for entry in there):
+            try:
+                _rename(folder, there)
+            except OSError as exc:
+                # The journal stays for somebody who may write here.
+                return _text_if_mixed(folder, entries, f'{type(exc).__name__}: {exc.strerror}')
+        else:
+            # Before the first rename the old files are whole as a group, the others are litter.
+            text = _text_if_mixed(folder, entries, 'some are damaged')
+        os.unlink(journal)
+    return text
+
+
+def _rename(folder: str, entries: list[_Entry]) -> None:
+    for entry in entries:
+        os.replace(os.path.join(folder, entry.temporary), os.path.join(folder, entry.target))
+    if entries:
+        sync_folder(folder)
 
 
 def _can_rename(folder: str, entry: _Entry) -> bool:
@@ -222,17 +229,16 @@ def _can_rename(folder: str, entry: _Entry) -> bool:
     return not os.path.lexists(target) or stat.S_ISREG(os.lstat(target).st_mode)
 
 
-def _tell_if_mixed(folder: str, entries: list[_Entry], reason: str) -> None:
+def _text_if_mixed(folder: str, entries: list[_Entry], reason: str) -> str:
     old = [e.target for e in entries if os.path.lexists(os.path.join(folder, e.temporary))]
     new = [e.target for e in entries if e.target not in old]
-    if new and old:
-        warnings.warn(
-            f'The process that wrote {", ".join(new + old)} in {folder!r} was killed, and not all '
-            f'of its files can be completed ({reason}): {", ".join(new)} is newer than '
-            f'{", ".join(old)}. Save them again, or load files that belong together.',
-            UserWarning,
-            stacklevel=5,
-        )
+    if not new or not old:
+        return ''
+    return (
+        f'The process that wrote {", ".join(new + old)} in {folder!r} was killed, and not all of '
+        f'its files can be completed ({reason}): {", ".join(new)} is newer than {", ".join(old)}. '
+        f'Save them again, or load files that belong together.'
+    )
 
 
 # -------------------------------------------------------------------------------------- litter

@@ -50,8 +50,10 @@ def what_torch_says(exc: BaseException) -> str:
     return str(original).partition('\n')[0].rstrip('.')
 
 
-def refuse_bomb(archive: zipfile.ZipFile, size: int) -> None:
-    """Refuse an archive that would need more memory than it has bytes; torch compresses none.
+def bomb_in(archive: zipfile.ZipFile, size: int) -> str:
+    """Say that an archive would need more memory than it has bytes; empty if it would not.
+
+    Those that torch writes are not compressed.
 
     Parameters
     ----------
@@ -59,15 +61,8 @@ def refuse_bomb(archive: zipfile.ZipFile, size: int) -> None:
     size : int
         Number of bytes of the file.
 
-    Raises
-    ------
-    pickle.UnpicklingError
-        If its members claim to hold more.
-
     """
     claimed = sum(member.file_size for member in archive.infolist())
-    if claimed > size:
-        raise pickle.UnpicklingError(
-            f'An archive of {size} bytes claims to hold {claimed}, which torch never writes: it '
-            'is forged. Get the file from its source again.'
-        )
+    if claimed <= size:
+        return ''
+    return f'its {size} bytes claim to hold {claimed}, which torch never writes'

@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from typing import IO, Any
 
 from skorch._commit import Journal, complete_interrupted, tidy
-from skorch._locks import TEMPORARY, create_locked, sync_folder
+from skorch._locks import TEMPORARY, create_locked, only_one_in, sync_folder
 
 _STAGE: ContextVar[list[_Temporary] | None] = ContextVar('skorch_staged_files', default=None)
 
@@ -157,9 +157,11 @@ def staged() -> Iterator[None]:
         while stage:
             folder = stage[0].folder
             group = [each for each in stage if each.folder == folder]
-            # From here on the group is not to be discarded file by file.
-            stage[:] = [each for each in stage if each.folder != folder]
-            _commit(folder, group)
+            with only_one_in(folder):
+                complete_interrupted(folder)  # lest an older group comes over this one later
+                # From here on the group is not to be discarded file by file.
+                stage[:] = [each for each in stage if each.folder != folder]
+                _commit(folder, group)
     finally:
         _STAGE.reset(token)
         for temporary in stage:
@@ -176,7 +178,6 @@ def _drop_overwritten(stage: list[_Temporary]) -> None:
 
 def _commit(folder: str, group: list[_Temporary]) -> None:
     """Let all files of a group take their places."""
-    complete_interrupted(folder)  # lest an older group comes over this one later
     journal = Journal(folder)
     try:
         if len(group) > 1:

@@ -155,6 +155,37 @@ def _wait_for_lock(descriptor: int, patience: float) -> None:
             return
 
 
+@contextlib.contextmanager
+def only_one_in(folder: str) -> Iterator[None]:
+    """Keep other processes and threads out of the same work in a folder.
+
+    It is best effort: they are waited for some seconds, and where folders have no locks not at
+    all.
+
+    Parameters
+    ----------
+    folder : str
+
+    """
+    descriptor = None
+    try:
+        with contextlib.suppress(OSError):
+            descriptor = os.open(folder, os.O_RDONLY)
+            _wait_for_lock(descriptor, PATIENCE)
+        yield
+    finally:
+        if descriptor is not None:
+            _unlock(descriptor)
+
+
+def _unlock(descriptor: int) -> None:
+    # A process forked in the meantime has the descriptor, too, and would keep the lock.
+    if fcntl is not None:
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+    os.close(descriptor)
+
+
 def sync_folder(folder: str) -> None:
     """Bring the names in a folder to the disk, where the system can do it."""
     with contextlib.suppress(OSError):

@@ -323,6 +323,37 @@ def ignored_label(criterion: Any) -> Any:
     return ignored if isinstance(ignored, int) else None
 
 
+def refuse_targets_beyond_outputs(criterion: Any, y_pred: Any, y_true: Any) -> None:
+    """Raise for a class that the module has no output for, where the device would not.
+
+    The CPU raises by itself. A GPU fails an assertion, after which the process cannot use it
+    any more.
+
+    Parameters
+    ----------
+    criterion : object
+    y_pred : object
+        Output of the module.
+    y_true : object
+        Target of the batch, before it is moved to the device.
+
+    Raises
+    ------
+    IndexError
+
+    """
+    if not isinstance(criterion, nn.CrossEntropyLoss | nn.NLLLoss):
+        return
+    if not (isinstance(y_pred, torch.Tensor) and isinstance(y_true, torch.Tensor)):
+        return
+    on_accelerator = y_pred.device.type not in ('cpu', 'meta')
+    if not on_accelerator or y_true.is_floating_point() or not y_true.numel():
+        return
+    highest = int(y_true.max())
+    if highest >= y_pred.shape[1]:
+        raise IndexError(f'Target {highest} is out of bounds.')
+
+
 def out_of_bounds_message(error: IndexError, y_pred: Any, classes: Any) -> str:
     """Add to an error of torch about a target what the module and the labels are."""
     if not (isinstance(y_pred, torch.Tensor) and y_pred.ndim > 1 and 'Target' in str(error)):

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from skorch._damage import damage_is_told, refuse_bomb, what_torch_says
+from skorch._damage import bomb_in, damage_is_told, what_torch_says
 from skorch._devices import CPU, is_usable, resolve_device
 from skorch._load_options import LoadPlan, call_torch_load
 from skorch._pickling import load_storages, modules_in, opens_net, pack, unpack
@@ -151,14 +151,17 @@ def _compiled_anew(value: Any, state: Mapping[str, Any]) -> Any:
     return value
 
 
-class _RestrictedUnpickler(pickle._Unpickler):  # type: ignore[name-defined, misc]
+_PythonUnpickler: Any = pickle._Unpickler
+
+
+class _RestrictedUnpickler(_PythonUnpickler):
     """Reads the bytes that versions 1.2 to 1.4.0 wrote.
 
     It is Python's unpickler that is written in Python, whose opcodes can be restricted too.
 
     """
 
-    dispatch = dict(pickle._Unpickler.dispatch)  # type: ignore[attr-defined]
+    dispatch = dict(_PythonUnpickler.dispatch)
 
     def __init__(self, content: bytes, names: Names, plan: LoadPlan) -> None:
         super().__init__(io.BytesIO(content))
@@ -218,7 +221,9 @@ class _ArchiveUnpickler(_RestrictedUnpickler):
 
     def __init__(self, content: bytes, names: Names, plan: LoadPlan) -> None:
         self.archive = zipfile.ZipFile(io.BytesIO(content))
-        refuse_bomb(self.archive, len(content))
+        bomb = bomb_in(self.archive, len(content))
+        if bomb:
+            raise ValueError(bomb)
         self.root = self.archive.namelist()[0].partition('/')[0]
         self.storages: dict[str, Any] = {}
         super().__init__(self.archive.read(f'{self.root}/data.pkl'), names, plan)

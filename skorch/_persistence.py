@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from skorch._changes import Change, change_of_component, change_of_history, component_of, make_all
+from skorch._commit import complete_before_reading
 from skorch._files import staged
 from skorch._load_options import (  # noqa: F401  the methods of a net take them from here
     LoadPlan,
@@ -26,6 +27,7 @@ from skorch._load_options import (  # noqa: F401  the methods of a net take them
 )
 from skorch._old_pickles import is_old, state_of_today  # noqa: F401  likewise
 from skorch._randomness import STATE, random_state_of
+from skorch._resources import without_open_resources
 from skorch._run_state import changes_to_run_state, run_state
 from skorch._state_files import (
     HISTORY,
@@ -43,7 +45,7 @@ from skorch.history import History
 
 def get_state(net: Any) -> dict[str, Any]:
     """Return the attributes of a net as a new dict, which subclasses may edit."""
-    state = dict(vars(net))
+    state = without_open_resources(vars(net))
     random_state = random_state_of(net)
     return state if random_state is None else {**state, STATE: random_state}
 
@@ -117,6 +119,7 @@ def load_params(
     files = component_files(net, given, 'load')
     if not files:
         print('Nothing to load')
+    complete_before_reading(f for _, _, f in files)
     plans: list[LoadPlan] = []
     changes: list[Change] = []
     for argument, attribute, f in files:

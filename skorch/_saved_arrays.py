@@ -107,7 +107,7 @@ def _saved_array(*args: Any) -> np.ndarray:
 
 
 def _saved_number(kind: Any, content: Any) -> Any:
-    rebuild = np.float64(0).__reduce__()[0]
+    rebuild: Any = np.float64(0).__reduce__()[0]
     return rebuild(kind.dtype, content)
 
 

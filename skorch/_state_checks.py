@@ -39,16 +39,23 @@ def renamed(state: Mapping[str, Any], expected: Iterable[str]) -> Any:
 
     """
     todays = {plain_key(key): key for key in expected}
-    names = {key: todays.get(plain_key(key), plain_key(key)) for key in state}
+    names = {key: _todays_key(key, todays) for key in state}
     if all(key == name for key, name in names.items()):
         return state
     copied = copy.copy(state)
     copied.clear()  # type: ignore[attr-defined]
     copied.update({names[key]: value for key, value in state.items()})  # type: ignore[attr-defined]
     metadata = getattr(state, '_metadata', None)
-    if metadata is not None:
-        copied._metadata = {plain_key(key): value for key, value in metadata.items()}  # type: ignore[attr-defined]
+    if isinstance(metadata, Mapping):
+        copied._metadata = {  # type: ignore[attr-defined]
+            _todays_key(key, {}): value for key, value in metadata.items()
+        }
     return copied
+
+
+def _todays_key(key: Any, todays: Mapping[str, str]) -> Any:
+    """Return the name of an entry in the target; a forged file may have keys that are no names."""
+    return todays.get(plain_key(key), plain_key(key)) if isinstance(key, str) else key
 
 
 def module_misfit(module: nn.Module, state: Any) -> str:
@@ -61,6 +68,8 @@ def module_misfit(module: nn.Module, state: Any) -> str:
         As :func:`renamed` returns it.
 
     """
+    if not _is_sound_metadata(getattr(state, '_metadata', None)):
+        return 'its versions of modules are damaged'
     expected = module.state_dict()
     problems = []
     missing = [key for key in expected if key not in state]
@@ -72,6 +81,16 @@ def module_misfit(module: nn.Module, state: Any) -> str:
     for key in expected.keys() & state.keys():
         problems += _tensor_misfit(key, expected[key], state[key])
     return '; '.join(problems)
+
+
+def _is_sound_metadata(metadata: Any) -> bool:
+    """Whether torch can read which version of each module a state is from."""
+    if metadata is None:
+        return True
+    return isinstance(metadata, Mapping) and all(
+        isinstance(each, Mapping) and isinstance(each.get('version'), int | None)
+        for each in metadata.values()
+    )
 
 
 def _listed(keys: list[str], most: int = 8) -> str:
@@ -88,6 +107,10 @@ def _tensor_misfit(key: str, expected: Any, given: Any) -> list[str]:
         return []
     if given.layout != expected.layout:
         return [f'{key!r} has the layout {given.layout}, the net {expected.layout}']
+    if given.is_meta and not expected.is_meta:
+        return [f'{key!r} has no values, it is on the device meta']
+    if given.is_complex() and not expected.is_complex():
+        return [f'{key!r} has the type {given.dtype}, the net {expected.dtype}']
     # Numbers were saved with one dimension by early versions of torch, which it still accepts.
     scalar = expected.dim() == 0 and given.shape == (1,)
     if given.shape != expected.shape and not scalar:
@@ -116,8 +139,9 @@ def optimizer_misfit(optimizer: torch.optim.Optimizer, state: Any) -> str:
     that the optimizer does not know mean that another one was saved.
 
     """
-    if not isinstance(state, Mapping) or not {'state', 'param_groups'} <= state.keys():
-        return "it is not the state of an optimizer, which has 'state' and 'param_groups'"
+    damage = _damage_of_optimizer_state(state)
+    if damage:
+        return damage
     live, saved = optimizer.param_groups, state['param_groups']
     if len(live) != len(saved):
         return f'it has {len(saved)} parameter groups, the net {len(live)}'
@@ -133,14 +157,37 @@ def optimizer_misfit(optimizer: torch.optim.Optimizer, state: Any) -> str:
     return _optimizer_tensors_misfit(optimizer, state)
 
 
+def _damage_of_optimizer_state(state: Any) -> str:
+    """Say where a state is not built as those of optimizers are; empty if it is."""
+    if not isinstance(state, Mapping) or not {'state', 'param_groups'} <= state.keys():
+        return "it is not the state of an optimizer, which has 'state' and 'param_groups'"
+    for key, kind in (('param_groups', list | tuple), ('state', Mapping)):
+        if not isinstance(state[key], kind):
+            return f'it is damaged, its {key!r} is of type {type(state[key]).__name__}'
+    for number, group in enumerate(state['param_groups']):
+        if not isinstance(group, Mapping):
+            return f'it is damaged, its group {number} is of type {type(group).__name__}'
+        numbers = group.get('params')
+        if not isinstance(numbers, list) or not all(isinstance(each, int) for each in numbers):
+            return f"it is damaged, its group {number} has no list of 'params'"
+    for number, values in state['state'].items():
+        if not isinstance(values, Mapping):
+            found = type(values).__name__
+            return f'it is damaged, what it has for parameter {number} is of type {found}'
+    return ''
+
+
 def _optimizer_tensors_misfit(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> str:
     live = [p for group in optimizer.param_groups for p in group['params']]
     numbers = [number for group in state['param_groups'] for number in group['params']]
     parameters = dict(zip(numbers, live, strict=True))
     for number, values in state['state'].items():
-        if number not in parameters or not isinstance(values, Mapping):
+        if number not in parameters:
             continue
         for key, value in values.items():
+            tensor = _blown_up(value, parameters[number])
+            if tensor is not None:
+                return f'{key!r} of parameter {number} claims to have {tensor.numel()} values'
             shape = _shape_of_state(optimizer, parameters[number], key)
             if shape is not None and isinstance(value, torch.Tensor) and value.shape != shape:
                 return (
@@ -148,6 +195,31 @@ def _optimizer_tensors_misfit(optimizer: torch.optim.Optimizer, state: Mapping[s
                     f'in the net {tuple(shape)}'
                 )
     return ''
+
+
+def _blown_up(value: Any, parameter: Any) -> torch.Tensor | None:
+    """Return a tensor that repeats few values so often that a copy of it would not be small.
+
+    Optimizers copy what is in containers too.
+
+    """
+    waiting = [value]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, Mapping):
+            waiting.extend(each.values())
+        elif isinstance(each, list | tuple):
+            waiting.extend(each)
+        elif isinstance(each, torch.Tensor) and _claims_too_much(each, parameter):
+            return each
+    return None
+
+
+def _claims_too_much(tensor: torch.Tensor, parameter: Any) -> bool:
+    if tensor.layout != torch.strided or tensor.is_meta:
+        return False
+    held = tensor.untyped_storage().nbytes() // tensor.element_size()
+    return tensor.numel() > held and (is_lazy(parameter) or tensor.numel() > parameter.numel())
 
 
 def _shape_of_state(

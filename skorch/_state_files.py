@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from skorch._checksums import DamagedFileError, verify_checksums
+from skorch._checksums import DamagedFileError, checksums_verified
 from skorch._files import open_atomic
 from skorch._load_options import LoadPlan, Source, call_torch_load
 from skorch._optional import require
@@ -200,8 +200,13 @@ def read_state(file: StateFile, plan: LoadPlan, use_safetensors: bool) -> Any:
 
 
 def _read_torch(file: StateFile, plan: LoadPlan) -> Any:
-    if not plan.kwargs.get('mmap'):  # which is there to not read everything
-        verify_checksums(file.open())
+    if plan.kwargs.get('mmap'):  # which is there to not read everything
+        return _call_torch_load(file, plan)
+    with checksums_verified(file.open()):
+        return _call_torch_load(file, plan)
+
+
+def _call_torch_load(file: StateFile, plan: LoadPlan) -> Any:
     try:
         return call_torch_load(file.open, plan.kwargs)
     except pickle.UnpicklingError as exc:

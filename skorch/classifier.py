@@ -33,6 +33,7 @@ from skorch._losses import (
     is_loss,
     is_multilabel_loss,
     out_of_bounds_message,
+    refuse_targets_beyond_outputs,
 )
 from skorch._rowparams import current_weight, weighted_by
 from skorch._structures import one_column
@@ -178,6 +179,7 @@ class _Classifier(ClassifierMixin, LabelsMixin, NeuralNet):
         if training and 'class_weight_' in vars(self):
             weight = self._weight_of_rows(y_true, weight)
         try:
+            refuse_targets_beyond_outputs(self.criterion_, y_pred, y_true)
             with weighted_by(weight):
                 return super().get_loss(y_pred, y_true, *args, **kwargs)
         except IndexError as exc:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
+from skorch._commit import complete_before_reading
 from skorch._files import open_atomic
 from skorch._history import parse_json, plain, select, select_batches, to_json, unpack_index
 from skorch._optional import require
@@ -157,6 +158,7 @@ class History(list):
 
         """
         if isinstance(f, (str, os.PathLike)):
+            complete_before_reading([f])
             with open(f, 'rb') as fp:
                 return cls(parse_json(fp.read(), repr(os.fspath(f))))
         return cls(parse_json(f.read(), f'The file object {getattr(f, "name", f)!r}'))

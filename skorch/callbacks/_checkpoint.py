@@ -431,7 +431,7 @@ class Checkpoint(Callback):
 
     def __getstate__(self) -> dict[str, Any]:
         # The copy in memory would make the pickle a multiple of the net.
-        return {**vars(self), 'best_state_': None}
+        return {**super().__getstate__(), 'best_state_': None}
 
 
 def _saves_in_our_way(net: Any) -> bool:

@@ -273,7 +273,7 @@ class EarlyStopping(Callback):
             self._reset()
 
     def __getstate__(self) -> dict[str, Any]:
-        state = self.__dict__.copy()
+        state = super().__getstate__()
         # After training the net has these weights itself.
         if not state.get('training_') and 'best_model_weights_' in state:
             state['best_model_weights_'] = None

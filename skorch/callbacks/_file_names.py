@@ -7,6 +7,7 @@ import string
 from collections.abc import Iterable
 from typing import Any
 
+from skorch._commit import complete_before_reading
 from skorch.history import History
 
 _ROWS = ('last_epoch', 'last_batch')
@@ -132,11 +133,14 @@ def saved_files(checkpoint: Any, net: Any, f_history: Any = None) -> dict[str, A
     if hasattr(checkpoint, 'choose_folder'):
         checkpoint.choose_folder(net)
     f_history = f_history or checkpoint.f_history_
+    complete_before_reading([f_history])
     if isinstance(f_history, str | os.PathLike) and os.path.exists(f_history):
         net = _WithHistory(net, History.from_file(f_history))
+    files = checkpoint.get_formatted_files(net)
+    complete_before_reading(files.values())
     return {
         key: target
-        for key, target in checkpoint.get_formatted_files(net).items()
+        for key, target in files.items()
         if key != 'f_pickle' and target is not None and has_state(net, key)
     }
 

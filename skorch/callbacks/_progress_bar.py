@@ -146,4 +146,5 @@ class ProgressBar(Callback):
 
     def __getstate__(self) -> dict[str, Any]:
         # a bar belongs to a terminal and cannot be copied
-        return {k: v for k, v in self.__dict__.items() if k not in ('pbar_', 'pbar_open_')}
+        state = super().__getstate__()
+        return {k: v for k, v in state.items() if k not in ('pbar_', 'pbar_open_')}

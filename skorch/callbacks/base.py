@@ -7,6 +7,7 @@ from typing import Any
 from sklearn.base import BaseEstimator
 
 from skorch._plain import plain_items
+from skorch._resources import without_open_resources
 
 __all__ = ['Callback']
 
@@ -195,6 +196,16 @@ class Callback:
 
         """
         vars(self).update(state_dict)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the attributes for a pickle or copy, without open files and their like.
+
+        Attributes whose names end with an underscore are left out if they are open files,
+        writers, processes, threads or sockets. Make such a thing where it is used first, so
+        that a callback which was opened elsewhere makes it again.
+
+        """
+        return without_open_resources(vars(self))
 
     def _get_param_names(self) -> list[str]:
         return [key for key in vars(self) if not key.endswith('_') and not key.startswith('_')]

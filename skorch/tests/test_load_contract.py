@@ -27,7 +27,6 @@ from torch import nn
 from skorch import NeuralNetClassifier
 from skorch.callbacks import Callback, LRScheduler
 from skorch.exceptions import DeviceWarning
-from skorch.tests.naming import name_of
 
 ABSENT = [
     name
@@ -225,7 +224,6 @@ class TestOptions:
             OrderedDict(cpu='cpu'),
             copy.copy(torch.serialization.default_restore_location),
         ],
-        ids=name_of,
     )
     def test_users_map_location(self, reopen: Any, loads: list[Any], location: Any) -> None:
         net = fitted(torch_load_kwargs={'map_location': location})
@@ -409,7 +407,7 @@ class TestMissingDevices:
         assert_same_weights(net, other)
 
     @pytest.mark.parametrize(
-        'rule', [{}, {'cuda:0': 'cuda:7'}, {'cuda:0': None}, {'cuda:0': 'cpu'}], ids=name_of
+        'rule', [{}, {'cuda:0': 'cuda:7'}, {'cuda:0': None}, {'cuda:0': 'cpu'}]
     )
     @pytest.mark.skipif('cuda' not in ABSENT, reason='needs a host without CUDA')
     def test_users_dict_never_leaves_a_storage_homeless(self, rule: Any) -> None:
@@ -618,7 +616,6 @@ class TestSafetensors:
     @pytest.mark.parametrize(
         'location',
         [None, 'cpu', torch.device('cpu'), {'cuda:0': 'cpu'}, lambda storage, tag: storage],
-        ids=name_of,
     )
     @pytest.mark.parametrize('as_path', [True, False])
     def test_location(self, location: Any, as_path: bool, tmp_path: Any) -> None:

@@ -1,14 +1,23 @@
 from __future__ import annotations
 
+import copy
+import importlib
 import inspect
+import io
 import pickle
 import re
+import socket
+import subprocess
+import sys
+import threading
 
 import pytest
 from sklearn.base import clone
 
 import skorch.callbacks
+from skorch import NeuralNetClassifier
 from skorch.callbacks import Callback, EpochScoring
+from skorch.toy import make_classifier
 
 EVENTS = [
     'on_train_begin',
@@ -106,3 +115,78 @@ def test_public_callbacks_are_documented_and_at_home(name):
         f'skorch.callbacks.{home}'
         for home in ('base', 'logging', 'lr_scheduler', 'regularization', 'scoring', 'training')
     }
+
+
+# ------------------------------------------------------------------- what is open in a process
+
+
+class KeepsOpen(Callback):
+    """Opens something where it is used first."""
+
+    def __init__(self, kind):
+        self.kind = kind
+
+    def on_epoch_end(self, net, **kwargs):
+        if not hasattr(self, 'open_'):
+            self.open_ = OPENED[self.kind](net.folder_)
+
+
+def start(*args):
+    process = subprocess.Popen([sys.executable, '-c', ''])
+    process.wait()
+    return process
+
+
+def new_socket(folder):
+    connection = socket.socket()
+    connection.close()
+    return connection
+
+
+def log_file(folder):
+    file = open(folder / 'log', 'w')  # noqa: SIM115
+    file.close()
+    return file
+
+
+def summary_writer(folder):
+    pytest.importorskip('tensorboard')
+    tensorboard = importlib.import_module('torch.utils.tensorboard')
+    writer = tensorboard.SummaryWriter(str(folder))
+    writer.close()
+    return writer
+
+
+OPENED = {
+    'file': log_file,
+    'process': start,
+    'socket': new_socket,
+    'thread': lambda folder: threading.Thread(),
+    'lock': lambda folder: threading.Lock(),
+    'generator': lambda folder: (i for i in range(3)),
+    'writer': summary_writer,
+}
+
+
+@pytest.mark.parametrize('kind', OPENED)
+@pytest.mark.parametrize('copied', [lambda net: pickle.loads(pickle.dumps(net)), copy.deepcopy])
+def test_what_is_open_is_not_pickled_and_made_again(kind, copied, data, tmp_path):
+    net = NeuralNetClassifier(
+        make_classifier(dropout=0), max_epochs=1, verbose=0, callbacks=[('cb', KeepsOpen(kind))]
+    )
+    net.folder_ = tmp_path
+    net.fit(*data)
+    net.extra_ = dict(net.callbacks_)['cb'].open_
+    other = copied(net)
+    callback = dict(other.callbacks_)['cb']
+    assert not hasattr(callback, 'open_')
+    assert not hasattr(other, 'extra_')
+    assert dict(net.callbacks_)['cb'].open_ is net.extra_
+    other.partial_fit(*data)
+    assert hasattr(callback, 'open_')
+
+
+def test_files_in_memory_are_pickled():
+    callback = Callback()
+    callback.buffer_ = io.BytesIO(b'content')
+    assert pickle.loads(pickle.dumps(callback)).buffer_.read() == b'content'
