@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from skorch import callbacks
 from skorch._load_options import load_options
+from skorch._safe import convert, inspect, load, save
 from skorch._version import __version__ as __version__
 from skorch.classifier import NeuralNetBinaryClassifier, NeuralNetClassifier
 from skorch.history import History
@@ -17,5 +18,9 @@ __all__ = [
     'NeuralNetClassifier',
     'NeuralNetRegressor',
     'callbacks',
+    'convert',
+    'inspect',
+    'load',
     'load_options',
+    'save',
 ]

@@ -113,12 +113,12 @@ def change_of_component(component: Any, state: Any, source: str, attribute: str)
     )
 
 
-def _refuse(misfit: str, source: str, attribute: str) -> None:
+def _refuse(misfit: str, source: str, attribute: str, cause: BaseException | None = None) -> None:
     if misfit:
         raise RuntimeError(
             f'The state in {source} does not fit net.{attribute}: {misfit}. Load a file that '
             'was saved from the same architecture and settings.'
-        )
+        ) from cause
 
 
 def _change_of_module(module: nn.Module, state: Any, source: str, attribute: str) -> Change:
@@ -171,7 +171,19 @@ def _change_of_optimizer(
     _refuse(optimizer_misfit(optimizer, state), source, attribute)
     before = {'state': optimizer.state, 'param_groups': optimizer.param_groups}
     return Change(
-        make=lambda: optimizer.load_state_dict(with_defaults(optimizer, state)),
+        make=lambda: _load_optimizer(optimizer, state, source, attribute),
         undo=lambda: optimizer.__setstate__(before),
         may_fail=True,
     )
+
+
+def _load_optimizer(
+    optimizer: torch.optim.Optimizer, state: Any, source: str, attribute: str
+) -> None:
+    try:
+        optimizer.load_state_dict(with_defaults(optimizer, state))
+    except (RuntimeError, MemoryError):
+        raise
+    except Exception as exc:
+        # Optimizers look into their state without a check.
+        _refuse(f'it is damaged ({type(exc).__name__}: {exc})', source, attribute, exc)

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from skorch._damage import bomb_in
+
 _START = b'PK\x03\x04'
 
 _CHUNK = 1 << 20
@@ -25,25 +27,30 @@ class DamagedFileError(RuntimeError):
 
 
 @contextlib.contextmanager
-def checksums_verified(f: Any) -> Iterator[None]:
-    """Verify the checksums of a file while it is read inside, or before if that is quicker.
+def archive_verified(f: Any, checksums: bool = True) -> Iterator[None]:
+    """Verify a file of ``torch.save`` before it is read inside.
+
+    The checksums of a large one are compared while it is read, in another thread.
 
     Parameters
     ----------
     f : str, path-like or file object
+    checksums : bool
+        Whether to compare them at all, for which everything has to be read.
 
     Raises
     ------
     DamagedFileError, OSError
-        As :func:`verify_checksums` does, whatever the reading inside has made of the file.
+        As :func:`verify_archive` does, whatever the reading inside has made of the file.
 
     """
-    if not isinstance(f, str | os.PathLike) or os.path.getsize(f) < _LARGE:
-        verify_checksums(f)
+    is_large = isinstance(f, str | os.PathLike) and os.path.getsize(f) >= _LARGE
+    verify_archive(f, checksums and not is_large)
+    if not (checksums and is_large):
         yield
         return
     with ThreadPoolExecutor(1) as executor:
-        verified = executor.submit(verify_checksums, f)
+        verified = executor.submit(verify_archive, f)
         try:
             yield
         except Exception:
@@ -52,10 +59,10 @@ def checksums_verified(f: Any) -> Iterator[None]:
         verified.result()
 
 
-def verify_checksums(f: Any) -> None:
-    """Raise if an entry of a zip file of ``torch.save`` is not what was saved.
+def verify_archive(f: Any, checksums: bool = True) -> None:
+    """Raise if a zip file of ``torch.save`` is not what was saved.
 
-    It reads all of the file, at several gigabytes per second where that is in memory. A file in
+    All of it is read, at several gigabytes per second where that is in memory. A file in
     another format is left to ``torch.load``, and so is an entry without a checksum, as
     ``torch.serialization.set_crc32_options(False)`` has it.
 
@@ -63,6 +70,8 @@ def verify_checksums(f: Any) -> None:
     ----------
     f : str, path-like or file object
         A file object is read from its present position, to which it returns.
+    checksums : bool
+        Whether to compare them, or only to look at the structure.
 
     Raises
     ------
@@ -74,25 +83,30 @@ def verify_checksums(f: Any) -> None:
     """
     if isinstance(f, str | os.PathLike):
         with open(f, 'rb') as file:
-            _verify(file)
+            _verify(file, checksums)
     elif hasattr(f, 'seekable'):  # zipfile asks for it, torch.load does not
         start = f.tell()
         try:
-            _verify(f)
+            _verify(f, checksums)
         finally:
             f.seek(start)
 
 
-def _verify(file: Any) -> None:
+def _verify(file: Any, checksums: bool) -> None:
     if file.read(len(_START)) != _START:
         return
     with _told_as_damage('it is truncated or damaged'):
         archive = zipfile.ZipFile(file)
     with archive:
-        for entry in archive.infolist():
+        entries = archive.infolist()
+        bomb = bomb_in(archive, file.seek(0, os.SEEK_END))
+        if bomb:
+            raise DamagedFileError(f'it is forged: {bomb}')
+        for entry in entries:
             # Of a folder torch.load reads nothing, and leaves the tensor as the memory was.
             if entry.external_attr & _IS_FOLDER and entry.file_size:
                 raise DamagedFileError(f'it is damaged: {entry.filename!r} is marked as a folder')
+        for entry in entries if checksums else ():
             if entry.CRC != 0:
                 _read_all(archive, entry)
 

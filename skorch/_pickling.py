@@ -27,6 +27,7 @@ from typing import Any
 import torch
 
 from skorch._archive import PiecesReader, archive_pieces
+from skorch._damage import damage_is_told
 from skorch._devices import devices_of
 from skorch._load_options import call_torch_load, caller_options, torch_load_options
 from skorch._randomness import resume_when_trained
@@ -262,9 +263,10 @@ def unpack(packed: Mapping[str, Any], net: Any, kwargs: dict[str, Any]) -> Any:
 
     """
     storages = load_storages(packed['storages'], packed['tags'], kwargs)
-    return _InnerUnpickler(
-        packed['state'], net, packed['objects'], storages, packed['buffers']
-    ).load()
+    with damage_is_told('The state inside a pickled net'):
+        return _InnerUnpickler(
+            packed['state'], net, packed['objects'], storages, packed['buffers']
+        ).load()
 
 
 def load_storages(

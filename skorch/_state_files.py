@@ -12,10 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from skorch._checksums import DamagedFileError, checksums_verified
+from skorch._checksums import DamagedFileError, archive_verified
+from skorch._damage import what_torch_says
 from skorch._files import open_atomic
 from skorch._load_options import LoadPlan, Source, call_torch_load
 from skorch._optional import require
+from skorch._saved_arrays import safe_numpy_globals, with_plain_arrays
 from skorch.exceptions import NotInitializedError
 
 # What torch says about files that are not whole.
@@ -200,9 +202,8 @@ def read_state(file: StateFile, plan: LoadPlan, use_safetensors: bool) -> Any:
 
 
 def _read_torch(file: StateFile, plan: LoadPlan) -> Any:
-    if plan.kwargs.get('mmap'):  # which is there to not read everything
-        return _call_torch_load(file, plan)
-    with checksums_verified(file.open()):
+    # With mmap the user wants that not everything is read.
+    with archive_verified(file.open(), checksums=not plan.kwargs.get('mmap')):
         return _call_torch_load(file, plan)
 
 
@@ -213,24 +214,8 @@ def _call_torch_load(file: StateFile, plan: LoadPlan) -> Any:
         if not plan.kwargs['weights_only'] or 'numpy' not in str(exc):
             raise
     # Earlier versions saved a learning rate from np.logspace as the numpy number that it was.
-    with torch.serialization.safe_globals(_parts_of_numpy()):
-        return call_torch_load(file.open, plan.kwargs)
-
-
-def _parts_of_numpy() -> list[Any]:
-    """Return what rebuilds plain numbers and arrays, under the names that numpy's versions used.
-
-    These are data as tensors are; arrays of objects are not among them.
-
-    """
-    functions = {
-        'scalar': np.float64(0).__reduce__()[0],
-        '_reconstruct': np.empty(0).__reduce__()[0],
-    }
-    homes = ('numpy._core.multiarray', 'numpy.core.multiarray')
-    named = [(func, f'{home}.{name}') for home in homes for name, func in functions.items()]
-    kinds = {type(np.dtype(kind)) for kind in '?bBhHiIlLqQefdgFDGSUMm'}
-    return [*named, np.ndarray, np.dtype, *kinds]
+    with torch.serialization.safe_globals(safe_numpy_globals()):
+        return with_plain_arrays(call_torch_load(file.open, plan.kwargs))
 
 
 def _same_kind(exc: Exception) -> type[Exception]:
@@ -267,12 +252,8 @@ def _reason_of_torch_file(head: bytes, exc: Exception) -> str:
     if head[:1] != b'\x80' and head[:2] != b'PK':
         return 'it is not a file that torch.save wrote. Check the path.'
     if isinstance(exc, RuntimeError) and not _TORN.search(str(exc)):
-        return f'torch.load says: {_first_line(exc)}.'
-    return f'it is truncated or damaged ({_first_line(exc)}). Get or save it again.'
-
-
-def _first_line(exc: Exception) -> str:
-    return str(exc).partition('\n')[0]
+        return f'torch.load says: {what_torch_says(exc)}.'
+    return f'it is truncated or damaged ({what_torch_says(exc)}). Get or save it again.'
 
 
 def _read_safetensors(file: StateFile, plan: LoadPlan) -> dict[str, torch.Tensor]:

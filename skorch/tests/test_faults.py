@@ -290,11 +290,11 @@ class TestFlippedBits:
 
     def test_file_object_at_another_position(self, tmp_path: Path) -> None:
         """The file stays where the caller left it; one that cannot tell is not checked."""
-        from skorch._checksums import verify_checksums
+        from skorch._checksums import verify_archive
 
         loading = Loading(tmp_path)
         with open(loading.files['f_params'], 'rb') as file:
-            verify_checksums(file)
+            verify_archive(file)
             assert file.tell() == 0
 
             class Minimal:

@@ -19,6 +19,7 @@ import subprocess
 import sys
 import warnings
 import zipfile
+from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 import skorch
 from skorch._pickling import pack, unpack
 from skorch.history import History
+from skorch.tests.naming import name_of
 from skorch.tests.saved_forms import make_net, rows
 from skorch.tests.watched_loading import OldNet, replaced_in_zip, snapshot
 from skorch.toy import MLPModule
@@ -42,7 +44,7 @@ DOCUMENTED: dict[str, tuple[type[Exception], ...]] = {
 }
 
 FUZZED = settings(
-    max_examples=150,
+    max_examples=500,
     deadline=None,
     derandomize=True,  # the same cases in each run
     database=None,
@@ -369,6 +371,16 @@ def replaced(state: Any, **changes: Any) -> Any:
     return {**state, **changes}
 
 
+def name_of_case(value: Any) -> str:
+    return name_of(value) if isinstance(value, str) else 'state'
+
+
+def with_versions(metadata: Any) -> Any:
+    state = OrderedDict(STATES['f_params'])
+    state._metadata = metadata  # type: ignore[attr-defined]
+    return state
+
+
 GROUP = STATES['f_optimizer']['param_groups'][0]
 WEIGHT = 'sequential.0.weight'
 
@@ -377,15 +389,30 @@ WEIGHT = 'sequential.0.weight'
     ('key', 'state', 'message'),
     [
         ('f_params', replaced(STATES['f_params'], **{'': 1}), "has '', which the net does not"),
-        ('f_params', {**STATES['f_params'], 3: torch.ones(1)}, 'has the keys? 3'),
-        ('f_params', {**STATES['f_params'], None: 1, (1,): 1}, r'has the keys? None, \(1,\)'),
+        ('f_params', {**STATES['f_params'], 3: torch.ones(1)}, 'has 3, which the net does not'),
+        ('f_params', {**STATES['f_params'], None: 1, (1,): 1}, r'has None, \(1,\), which'),
         (
             'f_params',
             {**STATES['f_params'], WEIGHT: torch.zeros(10, 20, dtype=torch.complex64)},
             'torch.complex64, the net torch.float32',
         ),
-        ('f_params', {**STATES['f_params'], WEIGHT: torch.zeros(10, 20, device='meta')}, 'no values'),
+        (
+            'f_params',
+            {**STATES['f_params'], WEIGHT: torch.zeros(10, 20, device='meta')},
+            'no values',
+        ),
         ('f_params', {**STATES['f_params'], WEIGHT: torch.eye(20)[:10].to_sparse()}, 'layout'),
+        ('f_params', with_versions(3), 'versions of modules are damaged'),
+        ('f_params', with_versions({'': {}, 'sequential': 5}), 'versions of modules are damaged'),
+        ('f_params', with_versions({'': {'version': 'x'}}), 'versions of modules are damaged'),
+        (
+            'f_optimizer',
+            {
+                'state': {0: {'own': {'a': [torch.zeros(()).expand(1 << 20, 1 << 20)]}}},
+                'param_groups': [GROUP],
+            },
+            "'own' of parameter 0 claims to have 1099511627776 values",
+        ),
         ('f_optimizer', {'state': {}, 'param_groups': None}, "'param_groups' is of type NoneType"),
         ('f_optimizer', {'state': [], 'param_groups': [GROUP]}, "'state' is of type list"),
         ('f_optimizer', {'state': {}, 'param_groups': [None]}, 'group 0 is of type NoneType'),
@@ -402,6 +429,7 @@ WEIGHT = 'sequential.0.weight'
         ),
         ('f_optimizer', {'state': {0: 3}, 'param_groups': [GROUP]}, 'parameter 0 is of type int'),
     ],
+    ids=name_of_case,
 )
 def test_states_that_do_not_fit(key: str, state: Any, message: str) -> None:
     net = copy.deepcopy(NET)
@@ -415,16 +443,18 @@ BOMBS = """
 import io, json, pickle, resource, struct, sys, warnings, zipfile
 import torch
 from skorch.history import History
+from skorch.tests.naming import name_of
 from skorch.tests.saved_forms import make_net
 from skorch.tests.watched_loading import OldNet, replaced_in_zip
 
-SIZE = 3 << 29
+SIZE = 400 << 20
 
 def zipped(member):
     file = io.BytesIO()
     torch.save({'a': torch.ones(1)}, file)
     out = io.BytesIO()
-    with zipfile.ZipFile(file) as old, zipfile.ZipFile(out, 'w', zipfile.ZIP_DEFLATED) as new:
+    fast = {'compression': zipfile.ZIP_DEFLATED, 'compresslevel': 1}
+    with zipfile.ZipFile(file) as old, zipfile.ZipFile(out, 'w', **fast) as new:
         for name in old.namelist():
             if not name.endswith(member):
                 new.writestr(name, old.read(name))
@@ -469,22 +499,25 @@ cases = {
     'bytes': lambda: unpickle(b'\\x80\\x05\\x96' + struct.pack('<Q', SIZE) + b'a.'),
     'memo': lambda: unpickle(b'\\x80\\x02}r' + struct.pack('<I', SIZE >> 3) + b'.'),
 }
-run = cases[sys.argv[1]]()
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-try:
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore')
-        run()
-    error = None
-except Exception as exc:
-    error = type(exc).__name__
-after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(json.dumps([error, (after - before) // 1024]))
+def outcome(case):
+    run = case()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            run()
+        error = None
+    except Exception as exc:
+        error = type(exc).__name__
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return [error, (after - before) // 1024]
+
+print(json.dumps({name: outcome(case) for name, case in cases.items() if name in sys.argv}))
 """
 
 SMALL_FILES = {
-    'zip': 'UnpicklingError',
-    'pickle of a zip': 'UnpicklingError',
+    'zip': 'RuntimeError',
+    'pickle of a zip': 'RuntimeError',
     'claimed': 'RuntimeError',
     'legacy': 'RuntimeError',
     'safetensors': 'SafetensorError',
@@ -493,18 +526,18 @@ SMALL_FILES = {
     '1.1 pickle': 'UnpicklingError',
     '1.1 claimed': 'RuntimeError',
     'bytes': 'UnpicklingError',
-    'memo': 'UnpicklingError',
+    'memo': None,
 }
+
+if not importlib.util.find_spec('safetensors'):
+    del SMALL_FILES['safetensors'], SMALL_FILES['header']
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith('linux'), reason='measures as Linux does')
-@pytest.mark.parametrize('case', SMALL_FILES)
-def test_small_files_take_little_memory(case: str, tmp_path: Path) -> None:
-    if SMALL_FILES[case] == 'SafetensorError':
-        pytest.importorskip('safetensors')
+def test_small_files_take_little_memory(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, '-c', BOMBS, case],
+        [sys.executable, '-c', BOMBS, *SMALL_FILES],
         cwd=tmp_path,
         env={
             **os.environ,
@@ -513,13 +546,14 @@ def test_small_files_take_little_memory(case: str, tmp_path: Path) -> None:
         },
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    error, grown = json.loads(done.stdout)
-    assert error == SMALL_FILES[case]
-    assert grown < 300  # megabytes, of which the files claim five times as many
+    found = json.loads(done.stdout)
+    assert {case: error for case, (error, _) in found.items()} == SMALL_FILES
+    # megabytes, of which the files claim more each; the highest of the whole process counts
+    assert {case: grown for case, (_, grown) in found.items() if grown > 100} == {}
 
 
 def test_net_of_the_module_is_good() -> None:

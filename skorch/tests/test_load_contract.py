@@ -25,7 +25,7 @@ from sklearn.base import clone
 from torch import nn
 
 from skorch import NeuralNetClassifier
-from skorch.callbacks import Callback, LRScheduler
+from skorch.callbacks import Callback, Checkpoint, LoadInitState, LRScheduler
 from skorch.exceptions import DeviceWarning
 
 ABSENT = [
@@ -202,6 +202,42 @@ class TestOptions:
 
         first, second = ({k: v for k, v in call.items() if k != 'f'} for call in loads)
         assert first == second
+
+    @pytest.mark.parametrize('way', ['load_params', 'LoadInitState'])
+    @pytest.mark.parametrize(
+        ('options', 'expected'),
+        [
+            (None, {'weights_only': True}),
+            ({'weights_only': False}, {'weights_only': False}),
+            ({'map_location': 'cpu'}, {'weights_only': True, 'map_location': 'cpu'}),
+        ],
+    )
+    def test_checkpoints(
+        self, loads: list[Any], way: str, options: Any, expected: Any, tmp_path: Any
+    ) -> None:
+        checkpoint = Checkpoint(monitor=None, dirname=str(tmp_path))
+        net = fitted(callbacks=[checkpoint], optimizer=torch.optim.Adam)
+        kwargs = {'torch_load_kwargs': options, 'optimizer': torch.optim.Adam}
+        if way == 'load_params':
+            other = fitted(**kwargs)
+            other.load_params(checkpoint=checkpoint)
+            assert_same_weights(net, other)
+        else:
+            fitted(callbacks=[LoadInitState(checkpoint)], **kwargs)
+
+        assert len(loads) >= 2
+        assert all(expected.items() <= call.items() for call in loads)
+
+    @pytest.mark.parametrize(
+        'options',
+        [None, {}, {'weights_only': None}, {'weights_only': False}, {'map_location': 'cpu'}],
+    )
+    def test_nothing_is_warned_about(self, reopen: Any, options: Any) -> None:
+        net = fitted(torch_load_kwargs=options)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter('always')
+            reopen(net)
+        assert caught == []
 
     def test_one_torch_load_per_pickle(self, loads: list[Any]) -> None:
         pickle.loads(pickle.dumps(fitted(callbacks=[LRScheduler('StepLR', step_size=1)])))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import copy
 import io
@@ -428,6 +429,17 @@ class TestAllOrNothing:
         assert str(files[key]) in str(caught.value)
         assert_same(before, snapshot(other))
 
+    @pytest.mark.parametrize('name', ['params.pt', 'optimizer.pt', 'criterion.pt', 'history.json'])
+    def test_broken_file_of_a_checkpoint(self, name: str, tmp_path: Path) -> None:
+        checkpoint = Checkpoint(monitor=None, dirname=str(tmp_path))
+        fitted(callbacks=[checkpoint])
+        truncate(tmp_path / name)
+        other = fitted(lr=0.5)
+        before = snapshot(other)
+        with pytest.raises((RuntimeError, ValueError), match=name):
+            other.load_params(checkpoint=checkpoint)
+        assert_same(before, snapshot(other))
+
     @pytest.mark.parametrize('size', [0, 1, 7, 8, 9, 100, 1000, -1])
     def test_truncated_safetensors(self, tmp_path: Path, size: int) -> None:
         pytest.importorskip('safetensors')
@@ -614,6 +626,18 @@ class TestTorchLoadOptions:
 
     def test_has_one_home(self) -> None:
         assert _persistence.torch_load_options is torch_load_options
+
+    def test_torch_load_is_called_only_with_decided_options(self) -> None:
+        package = Path(_persistence.__file__).parent
+        calls = [
+            (path.name, len(call.args), [keyword.arg for keyword in call.keywords])
+            for path in package.rglob('*.py')
+            if 'tests' not in path.relative_to(package).parts
+            for call in ast.walk(ast.parse(path.read_text(encoding='utf-8')))
+            if isinstance(call, ast.Call) and ast.unparse(call.func).endswith('torch.load')
+        ]
+        assert calls
+        assert all(call == ('_load_options.py', 1, [None]) for call in calls)
 
     @pytest.mark.parametrize('source', ['path', 'file', 'memory'])
     def test_changes_no_argument(self, source: Any) -> None:
