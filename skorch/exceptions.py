@@ -25,6 +25,10 @@ class LowProbabilityError(SkorchException):
     """The probability a language model gives to the labels is lower than allowed."""
 
 
+class UntrustedTypesError(SkorchException, ValueError):
+    """A file names classes or functions that are neither known to be safe nor trusted."""
+
+
 class SkorchWarning(UserWarning):
     """Base of every warning defined here."""
 

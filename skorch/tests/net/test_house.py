@@ -24,7 +24,7 @@ LEVELS = [
     ['utils', 'dataset', 'history', 'setter', 'scoring'],
     ['callbacks'],
     ['_params', '_components', '_routing'],
-    ['_persistence', '_pickling'],
+    ['_persistence', '_pickling', '_safe'],
     ['net'],
     ['classifier', 'regressor', 'helper', 'probabilistic', 'hf', 'llm', 'cli', 'doctor'],
 ]
@@ -41,6 +41,7 @@ OPTIONAL = [
     'pandas',
     'sacred',
     'safetensors',
+    'skops',
     'tensorboard',
     'tokenizers',
     'transformers',
