@@ -347,9 +347,10 @@ def refuse_targets_beyond_outputs(criterion: Any, y_pred: Any, y_true: Any) -> N
     if not (isinstance(y_pred, torch.Tensor) and isinstance(y_true, torch.Tensor)):
         return
     on_accelerator = y_pred.device.type not in ('cpu', 'meta')
-    if not on_accelerator or y_true.is_floating_point() or not y_true.numel():
+    if not on_accelerator or y_true.is_floating_point():
         return
-    highest = int(y_true.max())
+    counted = y_true[y_true != criterion.ignore_index]
+    highest = int(counted.max()) if counted.numel() else 0
     if highest >= y_pred.shape[1]:
         raise IndexError(f'Target {highest} is out of bounds.')
 

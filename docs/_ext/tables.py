@@ -1,7 +1,8 @@
 """Directives for tables made of what is elsewhere, so that they cannot go stale.
 
-``rules-table`` shows the rules of ``rules.toml``, ``module-table`` the modules of the package
-with the first sentence of their docstrings.
+``rules-table`` shows the rules of ``rules.toml``, ``promises-table`` those promises of
+``load_contract.toml`` that belong to the section named in its content, ``module-table`` the modules
+of the package with the first sentence of their docstrings.
 
 """
 
@@ -18,6 +19,7 @@ from sphinx.application import Sphinx
 
 DOCS = Path(__file__).parent.parent
 RULES = DOCS / 'rules.toml'
+PROMISES = DOCS / 'load_contract.toml'
 PACKAGE = DOCS.parent / 'skorch'
 
 
@@ -32,7 +34,7 @@ def list_table(widths: str, rows: list[list[str]]) -> list[str]:
     return lines
 
 
-def rules_table() -> list[str]:
+def rules_table(content: str) -> list[str]:
     rows = [['rule', 'the line, and what breaks it', 'test']]
     for rule in tomllib.loads(RULES.read_text(encoding='utf-8'))['rules']:
         code = [f'| ``{rule["file"]}``:', f'| ``{rule["line"]}``', f'| ``{rule["broken"]}``']
@@ -40,7 +42,18 @@ def rules_table() -> list[str]:
     return list_table('30 40 30', rows)
 
 
-def module_table() -> list[str]:
+def promises_table(section: str) -> list[str]:
+    rows = [['promise', 'tests']]
+    for promise in tomllib.loads(PROMISES.read_text(encoding='utf-8'))['promises']:
+        if promise['section'] == section:
+            tests = [f'| ``{test.removeprefix("skorch/tests/")}``' for test in promise['tests']]
+            rows.append([promise['promise'], '\n'.join(tests)])
+    if len(rows) == 1:
+        raise ValueError(f'{PROMISES.name} has no promise of the section {section!r}.')
+    return list_table('40 60', rows)
+
+
+def module_table(content: str) -> list[str]:
     rows = [['module', 'what it is for']]
     for path in sorted(PACKAGE.rglob('*.py'), key=lambda path: (len(path.parts), path)):
         name = '.'.join(path.relative_to(PACKAGE).with_suffix('').parts)
@@ -50,16 +63,22 @@ def module_table() -> list[str]:
     return list_table('25 75', rows)
 
 
-TABLES = {'rules-table': rules_table, 'module-table': module_table}
+TABLES = {
+    'rules-table': rules_table,
+    'promises-table': promises_table,
+    'module-table': module_table,
+}
 
 
 class Table(Directive):
+    has_content = True
+
     def run(self) -> list[nodes.Node]:
         env = self.state.document.settings.env
-        for path in [RULES, *PACKAGE.rglob('*.py')]:
+        for path in [RULES, PROMISES, *PACKAGE.rglob('*.py')]:
             env.note_dependency(str(path))
         node = nodes.section()
-        lines = StringList(TABLES[self.name](), source=self.name)
+        lines = StringList(TABLES[self.name](' '.join(self.content)), source=self.name)
         self.state.nested_parse(lines, self.content_offset, node)
         return node.children
 

@@ -8,7 +8,6 @@ holds no archive, and put together in memory for loading.
 
 from __future__ import annotations
 
-import copy
 import io
 import secrets
 import zipfile
@@ -192,7 +191,7 @@ def _replaced(
 
 
 def _has_objects(value: Any) -> bool:
-    return type(value) is np.ndarray and value.dtype.kind == 'O'
+    return isinstance(value, np.ndarray) and value.dtype.kind == 'O'
 
 
 def _is_part(value: Any) -> bool:
@@ -201,14 +200,17 @@ def _is_part(value: Any) -> bool:
 
 
 def _replaced_in_container(value: Any, replace: Any, seen: Any, copying: bool) -> Any:
-    new = copy.copy(value) if copying else value
+    new = value.copy() if copying else value
     seen[id(value)] = value, new
     if isinstance(value, dict):
         new.update({k: _replaced(v, replace, seen, copying) for k, v in value.items()})
+    elif isinstance(value, np.ndarray):
+        # The results of a search are masked arrays, in which values are set below the mask.
+        data, new_data = np.ma.getdata(value), np.ma.getdata(new)
+        for index in np.ndindex(value.shape):
+            new_data[index] = _replaced(data[index], replace, seen, copying)
     else:
-        indices: Any = np.ndindex(value.shape) if _has_objects(value) else range(len(value))
-        for index in indices:
-            new[index] = _replaced(value[index], replace, seen, copying)
+        new[:] = [_replaced(item, replace, seen, copying) for item in value]
     return new
 
 

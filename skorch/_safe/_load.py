@@ -155,6 +155,7 @@ class _Loading:
         if isinstance(state, dict) and 'device' in state:
             state['device'] = self.plans[path].device_after(modules_in(state))
         net.__setstate__(state)
+        _flatten_recurrent(modules_in(vars(net)))
         resume_when_trained(net)
 
     def warn(self) -> None:
@@ -164,6 +165,14 @@ class _Loading:
             warnings.warn(text, UserWarning, stacklevel=3)
         for plan in self.plans.values():
             plan.warn(sets_device=True, stacklevel=4)
+
+
+def _flatten_recurrent(modules: list[Any]) -> None:
+    """Put the weights of recurrent modules on a GPU into one piece, as its library wants them."""
+    for module in modules:
+        for part in module.modules() if isinstance(module, torch.nn.Module) else ():
+            if isinstance(part, torch.nn.RNNBase):
+                part.flatten_parameters()
 
 
 _LEFT_OUT = (

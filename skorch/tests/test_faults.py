@@ -25,6 +25,7 @@ from skorch import NeuralNet
 from skorch._commit import complete_interrupted
 from skorch.callbacks import Checkpoint, LoadInitState
 from skorch.history import History
+from skorch.tests.conftest import DEVICE
 from skorch.tests.faults import (
     exit_code,
     fork,
@@ -530,6 +531,7 @@ class TestFullDisk:
         assert names(tmp_path) == sorted(writer.files)
         assert writer.numbers(tmp_path) == {2}
 
+    @pytest.mark.skipif(DEVICE != 'cpu', reason='an accelerator does not outlive a fork')
     def test_checkpoint_during_training(self, tmp_path: Path) -> None:
         """Training goes on, and both the sink and a warning tell of it."""
         messages: list[str] = []

@@ -77,6 +77,15 @@ class KeepsTensors(Callback):
         self.nested_ = {'list': [self.mean_, (self.mean_[1:],)]}
 
 
+class KeepsTensorsToo(torch.optim.lr_scheduler.StepLR):
+    """A user's schedule that refers to tensors of its own and of the optimizer."""
+
+    def __init__(self, optimizer: Any, **kwargs: Any) -> None:
+        self.own = torch.arange(3.0)
+        self.weight = optimizer.param_groups[0]['params'][0]
+        super().__init__(optimizer, **kwargs)
+
+
 def rows() -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.RandomState(0)
     return rng.rand(20, 4).astype('float32'), np.arange(20) % 2
@@ -470,9 +479,9 @@ class TestPresentDevices:
 
     def test_accelerator(self, device: str, reopen: Any) -> None:
         net = fitted(device=device)
-        other = reopen(net)
-        assert other.device == device
-        assert next(other.module_.parameters()).device == next(net.module_.parameters()).device
+        assert reopen(net).device == device
+        opened = pickle.loads(pickle.dumps(net))
+        assert next(opened.module_.parameters()).device == next(net.module_.parameters()).device
 
     def test_none_is_cpu_on_unpickling(self) -> None:
         net = fitted(device=None)
@@ -578,6 +587,13 @@ class TestEveryTensorIsMapped:
         assert found.optimizer is net.optimizer_
         assert net.optimizer_.param_groups[0]['params'][0] is net.module_.first.weight
         net.partial_fit(*rows())
+
+    def test_tensors_of_a_schedule(self, travel: Any) -> None:
+        net = travel(fitted(callbacks=[('lr', LRScheduler(KeepsTensorsToo, step_size=1))]))
+        schedule = dict(net.callbacks_)['lr'].lr_scheduler_
+        assert torch.equal(schedule.own, torch.arange(3.0))
+        assert schedule.own.device.type == 'cpu'
+        assert schedule.weight is net.module_.first.weight
 
     def test_tied_weights(self, travel: Any) -> None:
         net = travel(fitted(module=TiedModule))

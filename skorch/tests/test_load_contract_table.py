@@ -1,8 +1,9 @@
-"""Each promise of docs/load_contract.toml has tests that exist, and no test of them is forgotten."""
+"""The tests that docs/load_contract.toml and docs/upstream.rst name exist, for each promise."""
 
 from __future__ import annotations
 
 import ast
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ def promises() -> list[dict[str, Any]]:
 
 
 @cache
-def tests_in(file: str) -> frozenset[str]:
+def names_of_tests(file: str) -> frozenset[str]:
     """Return ``function`` or ``Class::function`` of each test in a file."""
     if not (ROOT / file).is_file():
         return frozenset()
@@ -40,7 +41,7 @@ def tests_in(file: str) -> frozenset[str]:
 
 def exists(test: str) -> bool:
     file, _, name = test.partition('::')
-    return name in tests_in(file)
+    return name in names_of_tests(file)
 
 
 def test_every_test_exists() -> None:
@@ -50,6 +51,11 @@ def test_every_test_exists() -> None:
 
 def test_every_promise_has_a_test() -> None:
     assert [promise['promise'] for promise in promises() if not promise['tests']] == []
+
+
+@pytest.mark.parametrize('file', ['docs/saving.rst', 'SECURITY.md'])
+def test_docs_say_that_a_pickle_is_a_program(file: str) -> None:
+    assert 'A pickle is a program' in (ROOT / file).read_text(encoding='utf-8')
 
 
 def test_nothing_is_there_twice() -> None:
@@ -62,10 +68,29 @@ def test_sections_are_complete_and_in_order() -> None:
     assert list(dict.fromkeys(promise['section'] for promise in promises())) == SECTIONS
 
 
+PUBLIC = 'skorch/tests/test_load_contract.py'
+
+
 def test_tests_through_the_public_interface_all_show_a_promise() -> None:
-    file = 'skorch/tests/test_load_contract.py'
     named = {test for promise in promises() for test in promise['tests']}
-    assert {f'{file}::{name}' for name in tests_in(file)} - named == set()
+    assert {f'{PUBLIC}::{name}' for name in names_of_tests(PUBLIC)} - named == set()
+
+
+class TestUpstream:
+    TEXT = (ROOT / 'docs' / 'upstream.rst').read_text(encoding='utf-8') if TABLE.exists() else ''
+
+    def test_named_tests_exist(self) -> None:
+        named = set(re.findall(r'``(test_\w+)``', self.TEXT))
+        assert named
+        assert named <= {name.rpartition('::')[2] for name in names_of_tests(PUBLIC)}
+
+    def test_numbers_are_of_all_classes_and_add_up(self) -> None:
+        row = r'\* - (?:``(\w+)``|all)\n +- (\d+)\n +- (\d+)\n +- (\d+)\n'
+        found = {name: tuple(map(int, rest)) for name, *rest in re.findall(row, self.TEXT)}
+        total = found.pop('')
+        assert found.keys() == {name.partition('::')[0] for name in names_of_tests(PUBLIC)}
+        assert all(tests == passed + failed for tests, passed, failed in found.values())
+        assert tuple(map(sum, zip(*found.values(), strict=True))) == total
 
 
 @pytest.mark.parametrize(

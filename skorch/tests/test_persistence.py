@@ -9,6 +9,7 @@ import io
 import json
 import os
 import pickle
+import stat
 import threading
 import warnings
 from pathlib import Path
@@ -309,6 +310,25 @@ class TestSaving:
             )
         assert (tmp_path / 'params.pt').read_bytes() == b'old'
         assert os.listdir(tmp_path) == ['params.pt']
+
+    def test_content_is_on_the_disk_before_it_has_its_name(
+        self, net: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        sync, replace, steps = os.fsync, os.replace, []
+
+        def noted_sync(descriptor: int) -> None:
+            steps.append('sync folder' if stat.S_ISDIR(os.fstat(descriptor).st_mode) else 'sync')
+            sync(descriptor)
+
+        def noted_replace(source: Any, target: Any) -> None:
+            steps.append('rename')
+            assert Path(os.fsdecode(source)).resolve().parent == tmp_path.resolve()
+            replace(source, target)
+
+        monkeypatch.setattr(os, 'fsync', noted_sync)
+        monkeypatch.setattr(os, 'replace', noted_replace)
+        net.save_params(f_params=tmp_path / 'params.pt')
+        assert steps == ['sync', 'rename', 'sync folder']
 
     def test_optimizer_in_safetensors(self, net: Any, tmp_path: Path) -> None:
         pytest.importorskip('safetensors')

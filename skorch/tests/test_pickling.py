@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import enum
 import io
+import json
 import os
 import pickle
 import re
@@ -782,6 +783,65 @@ class TestCost:
             pickle.dump(Big(), file, protocol)
         with open(tmp_path / 'net.pkl', 'rb') as file:
             assert self.peak(lambda: pickle.load(file)) < 1.1  # and once more in the tensors
+
+    @pytest.mark.parametrize('protocol', [3, 4, 5])
+    def test_size_with_shared_tensors(self, protocol: int) -> None:
+        net = NeuralNetRegressor(Tied).initialize()
+        net.view_ = net.module_.first.weight.detach().t()
+        distinct = net.module_.first.weight.nbytes
+        assert len(pickle.dumps(net, protocol)) < 1.01 * distinct
+
+    @pytest.mark.slow
+    def test_memory_of_the_process(self, memory_use: dict[str, float]) -> None:
+        assert 0.9 < memory_use['a copy of the bytes'] < 1.1  # the measurement itself
+        passed = {name: memory_use[name] for name in LIMITS if memory_use[name] > LIMITS[name]}
+        assert not passed
+
+
+class Tied(nn.Module):
+    """Two names of one weight of 4 MB."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(1000, 1000, bias=False)
+        self.second = nn.Linear(1000, 1000, bias=False)
+        self.second.weight = self.first.weight
+
+    def forward(self, x: Any) -> Any:
+        return self.second(self.first(x))
+
+
+# In units of the tensors' bytes, what is loaded or copied included.
+LIMITS = {
+    'pickle.dump': 1.2,
+    'pickle.dumps, protocol 4': 2.6,
+    'pickle.dumps, protocol 5': 1.6,
+    'pickle.load': 2.1,
+    'copy.deepcopy': 2.1,
+    'load_params': 1.1,
+}
+
+
+@pytest.fixture
+def memory_use(tmp_path: Path) -> dict[str, float]:
+    if not os.path.exists('/proc/self/clear_refs'):
+        pytest.skip('needs Linux to measure memory')
+    env = {
+        **os.environ,
+        'PYTHONPATH': str(Path(skorch.__file__).parent.parent),
+        'MALLOC_MMAP_THRESHOLD_': '65536',  # give back what is free, so that it counts again
+    }
+    done = subprocess.run(
+        [sys.executable, '-m', 'skorch.tests.memory_use', str(tmp_path)],
+        env=env,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
 
 
 class TestPacking:

@@ -14,6 +14,7 @@ from skorch import NeuralNet, NeuralNetClassifier
 from skorch.callbacks import InputShapeSetter
 from skorch.dataset import Dataset
 from skorch.tests.callbacks.training_tools import Module, make_net
+from skorch.utils import to_tensor
 
 pd = pytest.importorskip('pandas')
 
@@ -88,7 +89,7 @@ class TwoModules(NeuralNet):
         return self
 
     def infer(self, x, **fit_params):
-        return self.body_(x)
+        return self.body_(to_tensor(x, device=self.device))
 
 
 def test_module_can_be_another_one(make):

@@ -36,6 +36,7 @@ from skorch.callbacks import BatchScoring, Callback, EpochScoring
 from skorch.dataset import Dataset, ValidSplit
 from skorch.helper import predefined_split
 from skorch.scoring import loss_scoring
+from skorch.tests.conftest import DEVICE
 from skorch.tests.optional import pd
 
 N = 90
@@ -80,6 +81,8 @@ CODES = (np.abs(X[:, 0]) * 2).astype('int64').clip(0, 2)
 VALUES = X[:, :3] ** 2
 WEIGHTS = _rng().randint(0, 4, N)
 CLASS_WEIGHT = torch.tensor([1.0, 2.0, 5.0])
+# What a partial holds is not moved to the device of the net.
+CLASS_WEIGHT_ON_DEVICE = CLASS_WEIGHT.to(DEVICE)
 
 
 @pytest.fixture
@@ -120,7 +123,7 @@ CRITERIA = {
     'sum': ({'criterion': nn.CrossEntropyLoss, 'criterion__reduction': 'sum', 'lr': 1e-3}, CODES),
     'function': ({'criterion': F.cross_entropy}, CODES),
     'partial': (
-        {'criterion': partial(F.cross_entropy, weight=CLASS_WEIGHT, ignore_index=2)},
+        {'criterion': partial(F.cross_entropy, weight=CLASS_WEIGHT_ON_DEVICE, ignore_index=2)},
         CODES,
     ),
     'nll': ({'module': LogSoftmax, 'criterion': nn.NLLLoss}, CODES),
