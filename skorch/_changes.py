@@ -50,6 +50,12 @@ def make_all(changes: list[Change]) -> None:
         raise
 
 
+def change_of_rows(net: Any, rows: list[dict[str, Any]]) -> Change:
+    """Plan to give a net a history of these rows and of the class that its own has."""
+    cls = type(net.history)
+    return change_of_history(net, cls(rows) if issubclass(cls, History) else History(rows))
+
+
 def change_of_history(net: Any, history: History) -> Change:
     """Plan to give a net another history."""
     before = net.history
@@ -75,6 +81,12 @@ def component_of(net: Any, attribute: str, argument: str | None = None) -> Any:
             f'save or load.{hint}'
         )
     return component
+
+
+def stateful_components(net: Any) -> dict[str, Any]:
+    """Return by attribute the modules, criteria and optimizers that have a state."""
+    names = [f'{name}_' for name in (*net._modules, *net._criteria, *net._optimizers)]
+    return {name: component_of(net, name) for name in names if has_state(getattr(net, name, None))}
 
 
 def has_state(component: Any) -> bool:
@@ -121,9 +133,19 @@ def _refuse(misfit: str, source: str, attribute: str, cause: BaseException | Non
         ) from cause
 
 
+def _kind_of_other_state(state: Mapping[str, Any]) -> str:
+    """Say of what else than of a module a state is; empty if it may be one of a module."""
+    if state.keys() == {'state', 'param_groups'}:
+        return 'it is the state of an optimizer, for f_optimizer'
+    if {'format', 'components', 'history'} <= state.keys():
+        return 'it is the state of a run, for f_state'
+    return ''
+
+
 def _change_of_module(module: nn.Module, state: Any, source: str, attribute: str) -> Change:
     if not isinstance(state, Mapping):
         _refuse(f'it is of type {type(state).__name__} and not a dict', source, attribute)
+    _refuse(_kind_of_other_state(state), source, attribute)
     own_code = has_own_load_code(module)
     state = renamed(state, module.state_dict())
     if not own_code:

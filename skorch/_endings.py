@@ -50,7 +50,7 @@ def inside_search() -> bool:
     )
 
 
-def tell(message: str) -> None:
+def warn_user(message: str) -> None:
     """Warn at the place outside of this package where the training was asked for."""
     modules = (module for module, _ in callers())
     inside = itertools.takewhile(lambda m: is_own(m) or m == 'contextlib', modules)
@@ -64,13 +64,18 @@ def is_own(module: str) -> bool:
     return package == 'skorch' and rest.partition('.')[0] != 'tests'
 
 
-def complete_epoch(net: Any) -> None:
-    """Tell the callbacks that all of them have seen the end of the epoch."""
+def complete_epoch(net: Any) -> StopTraining | None:
+    """Tell the callbacks that all have seen the end of the epoch; return what one has raised."""
+    stop = None
     for _, callback in net.callbacks_:
         # Callbacks need not derive from Callback; those that take whatever event there is were
         # written when there was none of this name.
         if hasattr(type(callback), 'on_epoch_complete'):
-            callback.on_epoch_complete(net)
+            try:
+                callback.on_epoch_complete(net)
+            except StopTraining as exc:
+                stop = exc
+    return stop
 
 
 @contextlib.contextmanager
@@ -90,6 +95,7 @@ def ended_regularly(net: Any, X: Any, y: Any) -> Iterator[None]:
     except KeyboardInterrupt as exc:
         _end_by_interrupt(net, X, y, exc)
     except BaseException as exc:
+        note_random_state(net)
         _notify_error(net, X, y, exc)
         raise
     note_random_state(net)
@@ -111,7 +117,7 @@ def _end_by_interrupt(net: Any, X: Any, y: Any, interrupt: KeyboardInterrupt) ->
     if inside_search():
         _notify_error(net, X, y, interrupt)
         raise interrupt
-    tell(
+    warn_user(
         f'Training was interrupted in epoch {len(net.history)}; the net keeps the weights of this '
         f'moment. Call partial_fit to train on.'
     )
@@ -127,7 +133,7 @@ def _notify_error(net: Any, X: Any, y: Any, error: BaseException) -> None:
             if on_train_error is not None:
                 on_train_error(net, X=X, y=y, error=error)
         except Exception as exc:
-            tell(
+            warn_user(
                 f'{type(handler).__name__}.on_train_error failed with {exc!r} while the error '
                 f'{error!r} of the training was handled.'
             )
@@ -138,7 +144,7 @@ def warn_of_loss(net: Any, prefix: str) -> None:
     if net._loss_warned_:
         return
     net._loss_warned_ = True
-    tell(
+    warn_user(
         f'The {prefix} loss is not finite (NaN or infinity) in epoch {len(net.history)}. Look for '
         f'NaN in the data, lower the learning rate, or clip the gradients with '
         f'skorch.callbacks.GradientNormClipping; training goes on.'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import stat
 from collections.abc import Iterator
@@ -73,6 +74,30 @@ def _is_special(path: str) -> bool:
     return os.path.exists(path) and not os.path.isfile(path)
 
 
+def check_binary_file(f: Any, mode: str) -> None:
+    """Raise if something is no file object for bytes.
+
+    Parameters
+    ----------
+    f : object
+    mode : str
+        ``'rb'`` or ``'wb'``.
+
+    Raises
+    ------
+    TypeError
+
+    """
+    method = 'read' if 'r' in mode else 'write'
+    if isinstance(f, io.TextIOBase):
+        raise TypeError(f'The file object {f!r} is one for text. Open it in mode {mode!r}.')
+    if not hasattr(f, method):
+        raise TypeError(
+            f'{f!r}, of type {type(f).__name__}, is neither a path nor a file object with a '
+            f'method {method}. Pass the name of a file, or open one in mode {mode!r}.'
+        )
+
+
 @contextlib.contextmanager
 def open_atomic(f: Any, mode: str = 'wb', encoding: str | None = None) -> Iterator[IO[Any]]:
     """Open a file for writing, which takes the place of the old one only once it is whole.
@@ -101,6 +126,8 @@ def open_atomic(f: Any, mode: str = 'wb', encoding: str | None = None) -> Iterat
 
     """
     if not isinstance(f, str | bytes | os.PathLike):
+        if 'b' in mode:
+            check_binary_file(f, mode)
         yield f
         return
     target = os.path.realpath(os.fsdecode(f))
@@ -140,7 +167,8 @@ def _published_or_discarded(temporary: _Temporary) -> Iterator[None]:
 def staged() -> Iterator[None]:
     """Hold back the files that ``open_atomic`` writes inside until all of them are whole.
 
-    Only then are they renamed, in the order in which they were written; after an error none is.
+    Only then are they renamed, in the order in which they were written; after an error in writing
+    none is, and one in renaming is told.
     Those in one folder change as one: if the process is killed between two renames,
     :func:`skorch._commit.complete_interrupted` does the others. It needs locks of files, which
     Windows and some network file systems do not have. An inner group belongs to the outer one.

@@ -203,6 +203,22 @@ def _check_pickle_module(kwargs: dict[str, Any], source: Source) -> None:
     )
 
 
+def _check_options(options: Any) -> None:
+    if options is None:
+        return
+    if not isinstance(options, Mapping):
+        raise TypeError(
+            f'torch_load_kwargs has to be a dict of arguments of torch.load or None, got '
+            f'{options!r}.'
+        )
+    wrong = [key for key in options if not isinstance(key, str) or key == 'f']
+    if wrong:
+        raise TypeError(
+            f'torch_load_kwargs holds {", ".join(map(repr, wrong))}; its keys name arguments of '
+            f'torch.load other than the file.'
+        )
+
+
 def torch_load_options(
     torch_load_kwargs: Mapping[str, Any] | None,
     device: DeviceLike,
@@ -237,13 +253,15 @@ def torch_load_options(
     Raises
     ------
     TypeError
-        If ``map_location`` is of a type that cannot tell a location.
+        If the options are no dict of names, or ``map_location`` is of a type that cannot tell a
+        location.
     ValueError
         If ``pickle_module`` is given without ``weights_only=False``.
     RuntimeError
         If torch does not know the device.
 
     """
+    _check_options(torch_load_kwargs)
     outside = _given(caller)
     kwargs = {'weights_only': True, **_given(torch_load_kwargs), **outside}
     _check_pickle_module(kwargs, source)

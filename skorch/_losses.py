@@ -350,9 +350,10 @@ def refuse_targets_beyond_outputs(criterion: Any, y_pred: Any, y_true: Any) -> N
     if not on_accelerator or y_true.is_floating_point():
         return
     counted = y_true[y_true != criterion.ignore_index]
-    highest = int(counted.max()) if counted.numel() else 0
-    if highest >= y_pred.shape[1]:
-        raise IndexError(f'Target {highest} is out of bounds.')
+    outputs = y_pred.shape[min(y_pred.ndim - 1, 1)] if y_pred.ndim else 1
+    for target in (int(counted.min()), int(counted.max())) if counted.numel() else ():
+        if not 0 <= target < outputs:
+            raise IndexError(f'Target {target} is out of bounds.')
 
 
 def out_of_bounds_message(error: IndexError, y_pred: Any, classes: Any) -> str:

@@ -180,6 +180,11 @@ def checkpoint_files(net: Any, checkpoint: Any, given: Mapping[str, Any]) -> dic
         Arguments of ``load_params``, such as ``f_params``.
 
     """
+    if not hasattr(checkpoint, 'get_formatted_files'):
+        raise TypeError(
+            f'checkpoint has to be a Checkpoint, which tells the names of its files, got '
+            f'{checkpoint!r}. Pass Checkpoint(dirname=...), or the files themselves.'
+        )
     if not net.initialized_:
         net.initialize()
     saved = saved_files(checkpoint, net, given.get('f_history'))

@@ -393,10 +393,10 @@ def modules_in(state: Mapping[str, Any]) -> list[Any]:
 def _reduce_inside(net: Any) -> tuple[Any, ...]:
     """Reduce a net that is part of another net's state, whose pickler packs it as well."""
     state = net.__getstate__()
-    return copyreg.__newobj__, (type(net),), state, None, None, _open_inside  # type: ignore[attr-defined]
+    return copyreg.__newobj__, (type(net),), state, None, None, open_inside  # type: ignore[attr-defined]
 
 
-def _open_inside(net: Any, state: Any) -> None:
+def open_inside(net: Any, state: Any) -> None:
     """Set the state of a net inside another one, whose location was used for both."""
     if isinstance(state, dict) and 'device' in state:
         found = devices_of(modules_in(state))

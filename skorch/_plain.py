@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,19 +25,29 @@ def to_plain(value: Any) -> Any:
     ------
     TypeError
         If something in the value is none of these.
+    RecursionError
+        If a container holds itself.
 
     """
-    if type(value) in _SCALARS or isinstance(value, torch.Tensor):
+    if type(value) in _SCALARS or type(value) is torch.nn.Parameter:
         return value
-    if isinstance(value, np.generic):
+    if type(value) is torch.Tensor:
+        return value.detach()
+    if isinstance(value, np.generic) and not isinstance(value.item(), np.generic):
         return to_plain(value.item())
     if isinstance(value, np.ndarray):
-        return {_ARRAY: _content(value), 'dtype': value.dtype.str}
-    if isinstance(value, Mapping):
-        return {_key(key): to_plain(each) for key, each in value.items()}
+        return {_ARRAY: _content(value), 'dtype': value.dtype.str, 'shape': value.shape}
+    if type(value) in (dict, OrderedDict):
+        if _is_array(value):  # plain already
+            return value
+        return type(value)((_key(key), to_plain(each)) for key, each in value.items())
     if type(value) in (list, tuple, set):
         return type(value)([to_plain(each) for each in value])
     raise TypeError(f'a value of type {type(value).__name__} is no plain data')
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, Mapping) and value.keys() == {_ARRAY, 'dtype', 'shape'}
 
 
 def _content(array: np.ndarray) -> Any:
@@ -49,7 +60,7 @@ def _content(array: np.ndarray) -> Any:
             pass
     if array.dtype.kind not in 'biufcUSO':
         raise TypeError(f'an array of type {array.dtype} is no plain data')
-    return to_plain(array.tolist())
+    return [to_plain(each) for each in array.ravel().tolist()]
 
 
 def _key(key: Any) -> Any:
@@ -62,16 +73,23 @@ def _key(key: Any) -> Any:
 
 def from_plain(value: Any) -> Any:
     """Return what :func:`to_plain` made plain, with arrays where they were."""
-    if isinstance(value, Mapping) and _ARRAY in value:
+    if _is_array(value):
         content = value[_ARRAY]
         if isinstance(content, torch.Tensor):
             return content.detach().cpu().numpy().copy().view(value['dtype'])
-        return np.array(content, dtype=value['dtype'])
+        return _array_of(content, value['dtype'], value['shape'])
     if isinstance(value, Mapping):
-        return {key: from_plain(each) for key, each in value.items()}
+        return type(value)((key, from_plain(each)) for key, each in value.items())  # type: ignore[call-arg]
     if type(value) in (list, tuple, set):
         return type(value)([from_plain(each) for each in value])
     return value
+
+
+def _array_of(items: list[Any], dtype: str, shape: tuple[int, ...]) -> np.ndarray:
+    array = np.empty(len(items), dtype)
+    for i, item in enumerate(items):
+        array[i] = from_plain(item)
+    return array.reshape(shape)
 
 
 def plain_items(attributes: Mapping[str, Any]) -> dict[str, Any]:
@@ -80,6 +98,6 @@ def plain_items(attributes: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in attributes.items():
         try:
             found[name] = to_plain(value)
-        except TypeError:
+        except (TypeError, RecursionError):
             continue
     return found

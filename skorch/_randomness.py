@@ -29,7 +29,7 @@ _RESUMES = '_resumes_random_state_'
 def get_random_state() -> tuple[Any, ...]:
     """Return the state of the global generators of torch, numpy and random."""
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
-    return torch.get_rng_state(), cuda, np.random.get_state(), random.getstate()
+    return torch.get_rng_state(), cuda, np.random.get_state(legacy=False), random.getstate()
 
 
 def set_random_state(state: tuple[Any, ...]) -> None:
@@ -38,7 +38,9 @@ def set_random_state(state: tuple[Any, ...]) -> None:
     torch.set_rng_state(cpu)
     if cuda is not None:
         _set_cuda_states(cuda)
-    np.random.set_state(numpy_state)
+    # Another process may have chosen another kind of generator for numpy.
+    if np.random.get_state(legacy=False)['bit_generator'] == numpy_state['bit_generator']:
+        np.random.set_state(numpy_state)
     random.setstate(python_state)
 
 
@@ -51,24 +53,29 @@ def _set_cuda_states(states: list[torch.Tensor]) -> None:
 
 def packed_state(state: tuple[Any, ...]) -> dict[str, Any]:
     """Return a state as plain data, with bytes that no map location moves."""
-    cpu, cuda, (name, keys, *rest), (version, numbers, gauss) = state
+    cpu, cuda, numpy_state, (version, numbers, gauss) = state
+    inner = dict(numpy_state['state'])
+    if 'key' in inner:
+        inner['key'] = inner['key'].astype('<u4').tobytes()
     return {
         'torch': cpu.numpy().tobytes(),
         'cuda': None if cuda is None else [each.numpy().tobytes() for each in cuda],
-        'numpy': (name, keys.astype('<u4').tobytes(), *rest),
+        'numpy': {**numpy_state, 'state': inner},
         'python': (version, np.array(numbers, '<u4').tobytes(), gauss),
     }
 
 
 def unpacked_state(packed: dict[str, Any]) -> tuple[Any, ...]:
     """Return the state from what :func:`packed_state` made of it."""
-    name, keys, *rest = packed['numpy']
+    inner = dict(packed['numpy']['state'])
+    if 'key' in inner:
+        inner['key'] = np.frombuffer(inner['key'], '<u4')
     version, numbers, gauss = packed['python']
     cuda = packed['cuda']
     return (
         _tensor(packed['torch']),
         None if cuda is None else [_tensor(each) for each in cuda],
-        (name, np.frombuffer(keys, '<u4'), *rest),
+        {**packed['numpy'], 'state': inner},
         (version, tuple(np.frombuffer(numbers, '<u4').tolist()), gauss),
     )
 

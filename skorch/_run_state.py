@@ -6,6 +6,8 @@ It is plain data throughout, so that a file of it is read without running anythi
 
 from __future__ import annotations
 
+import copy
+import random
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
@@ -17,10 +19,10 @@ from torch import nn
 from skorch._changes import (
     Change,
     change_of_component,
-    change_of_history,
-    component_of,
+    change_of_rows,
     has_state,
     make_all,
+    stateful_components,
 )
 from skorch._plain import from_plain, plain_items, to_plain
 from skorch._randomness import (
@@ -31,10 +33,10 @@ from skorch._randomness import (
     set_random_state,
     unpacked_state,
 )
+from skorch._state_checks import plain_key
 from skorch._structures import uncompiled
 from skorch._version import __version__
 from skorch.exceptions import NotInitializedError
-from skorch.history import History
 
 FORMAT = 1
 
@@ -68,10 +70,10 @@ def run_state(net: Any) -> dict[str, Any]:
     return {
         'format': FORMAT,
         'skorch_version': __version__,
-        'components': {name: component_of(net, name).state_dict() for name in _stateful(net)},
+        'components': {n: each.state_dict() for n, each in stateful_components(net).items()},
         'frozen': {name: _frozen(module) for name, module in _modules(net)},
         'history': _plain_history(net.history),
-        'callbacks': {name: to_plain(each.state_dict()) for name, each in _callbacks(net)},
+        'callbacks': {name: _state_of(name, each) for name, each in _callbacks(net)},
         'learnt': plain_items(learnt),
         'generators': {name: get() for name, get, _ in _generators(net)},
         'random': to_plain(random_state_of(net)),
@@ -96,7 +98,8 @@ def load_run_state(net: Any, state: Mapping[str, Any]) -> None:
 
     """
     _check_initialized(net, 'load')
-    make_all(changes_to_run_state(net, state, 'the given dict'))
+    # Optimizers keep the tensors that they are given, and the dict is the caller's.
+    make_all(changes_to_run_state(net, copy.deepcopy(state), 'What was given'))
 
 
 def changes_to_run_state(net: Any, state: Any, source: str) -> list[Change]:
@@ -117,17 +120,17 @@ def changes_to_run_state(net: Any, state: Any, source: str) -> list[Change]:
 
     """
     _check_state(net, state, source)
-    components = [
-        change_of_component(component_of(net, name), each, source, name)
-        for name, each in state['components'].items()
-    ]
+    states, learnt = state['components'], from_plain(state['learnt'])
     return [
-        *components,
+        *(
+            change_of_component(component, states[name], source, name)
+            for name, component in stateful_components(net).items()
+        ),
         *_changes_of_callbacks(net, state['callbacks']),
         *_changes_of_generators(net, state['generators']),
         *_changes_of_frozen(net, state['frozen']),
-        _change_of_attributes(net, from_plain(state['learnt'])),
-        change_of_history(net, History(from_plain(state['history']))),
+        _change_of_attributes(net, {k: v for k, v in learnt.items() if k in net._learnt_from_data}),
+        change_of_rows(net, from_plain(state['history'])),
         _change_of_random_state(net, state['random']),
     ]
 
@@ -144,36 +147,59 @@ def _check_state(net: Any, state: Any, source: str) -> None:
     problem = _misfit(net, state)
     if problem:
         raise RuntimeError(
-            f'{source} cannot be loaded as the state of a run: {problem}. It takes what '
-            f'net.state_dict() returned or save_params(f_state=...) wrote, of a net with the same '
-            f'components.'
+            f'{source} cannot be loaded as the state of a run: {problem}. load_state_dict takes '
+            f'what net.state_dict() returned, load_params(f_state=...) a file that '
+            f'save_params(f_state=...) wrote, of a net with the same components.'
         )
 
 
 def _misfit(net: Any, state: Any) -> str:
     if not isinstance(state, Mapping) or 'format' not in state or 'components' not in state:
-        return 'it is something else'
+        return f'it is something else, of type {type(state).__name__}'
     if not isinstance(state['format'], int) or state['format'] > FORMAT:
         version = state.get('skorch_version')
         return f'skorch {version} wrote it in a newer format than skorch {__version__} reads'
     wrong = [k for k, kind in _ENTRIES.items() if not isinstance(state.get(k), kind)]
     if wrong or 'random' not in state:
         return f'it is damaged, its {", ".join(wrong or ["random"])} is missing or of a wrong type'
-    if not all(isinstance(row, Mapping) for row in state['history']):
-        return 'it is damaged, a row of its history is no dict'
-    saved, own = set(state['components']), set(_stateful(net))
+    for name, is_sound in _SOUND.items():
+        if not is_sound(state[name]):
+            return f'it is damaged, its {name} is not what it has to be'
+    saved, own = set(state['components']), set(stateful_components(net))
     if saved != own:
         return f'it has the components {sorted(map(str, saved))}, the net has {sorted(own)}'
     return ''
 
 
+def _is_random_state(noted: Any) -> bool:
+    """Return whether the generators would take a state; tried on generators of its own."""
+    if noted is None:
+        return True
+    try:
+        for packed in filter(None, (noted['training'], noted['observers'])):
+            cpu, _, numpy_state, python_state = unpacked_state(packed)
+            torch.Generator().set_state(cpu)
+            random.Random().setstate(python_state)
+            bits = getattr(np.random, numpy_state['bit_generator'])()
+            np.random.RandomState(bits).set_state(numpy_state)
+    except (TypeError, ValueError, KeyError, AttributeError, RuntimeError):
+        return False
+    return True
+
+
+def _is_list_of(kind: Any, value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(each, kind) for each in value)
+
+
+_SOUND: dict[str, Callable[[Any], bool]] = {
+    'history': lambda rows: _is_list_of(Mapping, rows),
+    'frozen': lambda frozen: all(_is_list_of(str, names) for names in frozen.values()),
+    'callbacks': lambda states: all(isinstance(each, Mapping) for each in states.values()),
+    'random': _is_random_state,
+}
+
+
 # ---------------------------------------------------------------------------- parts of the net
-
-
-def _stateful(net: Any) -> list[str]:
-    """Return the attributes of the net that hold a component with a state."""
-    names = [f'{name}_' for name in (*net._modules, *net._criteria, *net._optimizers)]
-    return [name for name in names if has_state(getattr(net, name, None))]
 
 
 def _modules(net: Any) -> Iterator[tuple[str, nn.Module]]:
@@ -190,8 +216,18 @@ def _callbacks(net: Any) -> Iterator[tuple[str, Any]]:
             yield name, callback
 
 
+def _state_of(name: str, callback: Any) -> Any:
+    try:
+        return to_plain(callback.state_dict())
+    except (TypeError, RecursionError) as exc:
+        raise TypeError(
+            f'The state of the callback {name!r} cannot be saved: {exc}. Let its state_dict return '
+            f'numbers, strings, tensors, arrays or containers of these.'
+        ) from exc
+
+
 def _frozen(module: nn.Module) -> list[str]:
-    return [name for name, param in module.named_parameters() if not param.requires_grad]
+    return [plain_key(name) for name, p in module.named_parameters() if not p.requires_grad]
 
 
 def _plain_history(history: Any) -> list[dict[str, Any]]:
@@ -236,16 +272,31 @@ def _changes_of_callbacks(net: Any, states: Mapping[str, Any]) -> Iterator[Chang
     for name, callback in _callbacks(net):
         if name in states:
             load = partial(callback.load_state_dict, from_plain(states[name]))
-            yield Change(load, undo=_attributes_back(callback), may_fail=True)
+            yield Change(load, undo=_callback_back(callback), may_fail=True)
+
+
+def _callback_back(callback: Any) -> Callable[[], None]:
+    """Return a function that gives a callback the state which it has now."""
+    attributes_back = _attributes_back(callback)
+    # Lists may be filled in place, which the attributes alone would not show.
+    kept = copy.deepcopy(plain_items(getattr(callback, '__dict__', {})))
+
+    def undo() -> None:
+        attributes_back()
+        for name, value in from_plain(kept).items():
+            setattr(callback, name, value)
+
+    return undo
 
 
 def _attributes_back(obj: Any) -> Callable[[], None]:
     """Return a function that gives an object the attributes which it has now."""
-    before = dict(vars(obj))
+    attributes = getattr(obj, '__dict__', {})
+    before = dict(attributes)
 
     def undo() -> None:
-        vars(obj).clear()
-        vars(obj).update(before)
+        attributes.clear()
+        attributes.update(before)
 
     return undo
 
@@ -267,12 +318,18 @@ def _changes_of_frozen(net: Any, frozen: Mapping[str, Any]) -> Iterator[Change]:
 
 def _freeze(module: nn.Module, names: list[str]) -> None:
     for name, param in module.named_parameters():
-        if param.requires_grad == (name in names):
-            param.requires_grad_(name not in names)
+        is_frozen = plain_key(name) in names
+        if param.requires_grad == is_frozen:
+            param.requires_grad_(not is_frozen)
 
 
 def _change_of_attributes(net: Any, attributes: Mapping[str, Any]) -> Change:
-    return Change(make=lambda: vars(net).update(attributes), undo=_attributes_back(net))
+    def make() -> None:
+        for name in net._learnt_from_data:
+            vars(net).pop(name, None)
+        vars(net).update(attributes)
+
+    return Change(make, undo=_attributes_back(net))
 
 
 def _change_of_random_state(net: Any, noted: Any) -> Change:

@@ -11,7 +11,11 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from skorch._structures import COMPILED
-from skorch.callbacks._schedules import SCHEDULER_KEYS
+
+# What schedulers write into the parameter groups beside the values that they steer.
+SCHEDULER_KEYS = frozenset(
+    {'base_momentum', 'initial_lr', 'max_lr', 'max_momentum', 'min_lr', 'min_momentum', 'swa_lr'}
+)
 
 _GROUP_KEYS = frozenset({'params', 'param_names'})
 

@@ -7,6 +7,7 @@ import os
 import pickle
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ import torch
 
 from skorch._checksums import DamagedFileError, archive_verified
 from skorch._damage import what_torch_says
-from skorch._files import open_atomic
+from skorch._files import check_binary_file, open_atomic
 from skorch._load_options import LoadPlan, Source, call_torch_load
 from skorch._optional import require
 from skorch._saved_arrays import safe_numpy_globals, with_plain_arrays
@@ -139,6 +140,8 @@ class StateFile:
 
     def __init__(self, f: Any) -> None:
         self.is_path = isinstance(f, str | bytes | os.PathLike)
+        if not self.is_path:
+            check_binary_file(f, 'rb')
         self.f: Any = os.fsdecode(f) if isinstance(f, bytes) else f
         self.start = None if self.is_path else f.tell()
 
@@ -208,6 +211,15 @@ def _read_torch(file: StateFile, plan: LoadPlan) -> Any:
 
 
 def _call_torch_load(file: StateFile, plan: LoadPlan) -> Any:
+    if not file.is_path or not os.fspath(file.f).endswith('.safetensors'):
+        return _load_with_numbers(file, plan)
+    # torch takes the name of a path for its format.
+    kwargs = {key: value for key, value in plan.kwargs.items() if key != 'mmap'}
+    with open(file.f, 'rb') as opened:
+        return _load_with_numbers(StateFile(opened), replace(plan, kwargs=kwargs))
+
+
+def _load_with_numbers(file: StateFile, plan: LoadPlan) -> Any:
     try:
         return call_torch_load(file.open, plan.kwargs)
     except pickle.UnpicklingError as exc:
@@ -226,11 +238,27 @@ def _same_kind(exc: Exception) -> type[Exception]:
     return type(exc) if type(exc).__name__ == 'SafetensorError' else pickle.UnpicklingError
 
 
+_WHOLE_NET = 'it is a whole net, which skorch.load opens.'
+
+
+class _WholeNetError(ValueError):
+    """A file of ``net.save`` was given as one of parameters."""
+
+
+def _is_whole_net(file: StateFile) -> bool:
+    """Return whether a file is one of ``net.save``, by the begin of its header."""
+    return b'"skorch":' in file.read(1 << 12)
+
+
 def _reason(file: StateFile, exc: Exception, use_safetensors: bool) -> str:
     if isinstance(exc, DamagedFileError):
         return f'{exc}. Get or save it again.'
+    if isinstance(exc, _WholeNetError):
+        return str(exc)
     head = file.read(16)
     is_safetensors = head[8:9] == b'{'  # its length comes first, which may begin with any byte
+    if not head and file.start:
+        return 'it stands at its end. Call its seek(0) first.'
     if not head:
         return 'it is empty. Save it again or load another file.'
     if use_safetensors:
@@ -238,6 +266,8 @@ def _reason(file: StateFile, exc: Exception, use_safetensors: bool) -> str:
             return f'it is a file of torch.save. Load it without {_SAFETENSORS}.'
         return f'it is damaged or not a safetensors file ({exc}). Get or save it again.'
     if is_safetensors:
+        if _is_whole_net(file):
+            return _WHOLE_NET
         return f'it is a safetensors file. Load it with {_SAFETENSORS}.'
     return _reason_of_torch_file(head, exc)
 
@@ -249,6 +279,12 @@ def _reason_of_torch_file(head: bytes, exc: Exception) -> str:
             f'it holds {named[1]}, which is neither a tensor nor a plain value. If you trust '
             "the file, load it with torch_load_kwargs={'weights_only': False}."
         )
+    # torch.save itself writes protocol 2.
+    if head[:1] == b'\x80' and head[1] > 2:
+        return (
+            'it is a pickle of something else, perhaps of a whole net, which pickle.load opens. A '
+            'pickle is a program: open only what you trust.'
+        )
     if head[:1] != b'\x80' and head[:2] != b'PK':
         return 'it is not a file that torch.save wrote. Check the path.'
     if isinstance(exc, RuntimeError) and not _TORN.search(str(exc)):
@@ -258,6 +294,8 @@ def _reason_of_torch_file(head: bytes, exc: Exception) -> str:
 
 def _read_safetensors(file: StateFile, plan: LoadPlan) -> dict[str, torch.Tensor]:
     safetensors = require('safetensors.torch', 'load_params(use_safetensors=True)')
+    if _is_whole_net(file):
+        raise _WholeNetError(_WHOLE_NET)
     location = plan.kwargs['map_location']
     if callable(location):
         return {key: _moved(value, location) for key, value in _load(file, safetensors).items()}

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from skorch._endings import tell
+from skorch._endings import warn_user
 from skorch._routing import TRAINING_METHODS, is_stock
 from skorch._rowparams import noting_use
 from skorch._signatures import accepted_by
@@ -44,7 +44,7 @@ def use_of_weights(net: Any, fit_params: Mapping[str, Any]) -> Iterator[None]:
 def _check(net: Any, use: list[bool], before: int) -> None:
     if use or len(net.history) == before:
         return
-    tell(
+    warn_user(
         f'sample_weight had no effect: {type(net).__name__} overrides methods in a way that keeps '
         f'the weights from the loss. Let get_split_datasets, get_iterator and get_loss call those '
         f'of the base class, or name sample_weight in the method that uses it.'

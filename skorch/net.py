@@ -325,7 +325,7 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
             except StopTraining as exc:
                 stop = exc
         if method_name == 'on_epoch_end':
-            complete_epoch(self)
+            stop = complete_epoch(self) or stop
         if stop is not None:
             raise stop
 
@@ -936,7 +936,7 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
         Parameters
         ----------
         checkpoint : Checkpoint or None
-            Load all files of this checkpoint; files given as well replace the checkpoint's.
+            Load its files, ``f_state`` only if it is alone; files given as well replace them.
         f_params, f_optimizer, f_criterion, f_history, use_safetensors, **kwargs
             As in ``save_params``, which also tells what is raised.
 
@@ -965,12 +965,12 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
         """Go on from what :meth:`state_dict` returned, random numbers too; all of it or nothing."""
         load_run_state(self, state_dict)
 
-    def save(self, f: Any) -> None:
+    def save(self, path: Any) -> None:
         """Save the whole net without pickle; :func:`skorch.load` opens the file anywhere.
 
         Parameters
         ----------
-        f : path or file object
+        path : path or file object
 
         Raises
         ------
@@ -980,7 +980,7 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
         """
         from skorch import _safe
 
-        _safe.save(self, f)
+        _safe.save(self, path)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the attributes of the net as a new dict; pickling packs their tensors."""

@@ -72,7 +72,14 @@ def refuse_untrusted(source: str, uses: Iterable[Use]) -> None:
         + '\n'.join(lines)
         + '\nIf you know them and trust them, pass the classes and functions, or their full names, '
         f'as trusted={list(missing)!r}. skorch.inspect shows what is in the file.'
+        + (_OF_A_SCRIPT if any(name.startswith('__main__.') for name in missing) else '')
     )
+
+
+_OF_A_SCRIPT = (
+    ' Names that begin with __main__ are of the script that saved the file: import these classes '
+    'and functions from where they are now, and pass them themselves, not their names.'
+)
 
 
 def _some(paths: list[str]) -> str:

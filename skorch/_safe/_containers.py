@@ -33,16 +33,26 @@ def encode_tuple(enc: Any, value: tuple[Any, ...], path: str) -> list[Any]:
     return encode_list(enc, value, path)
 
 
+def _text(value: Any) -> str:
+    """Return a value as text, or what it is if it has too many digits for that."""
+    try:
+        return str(value)
+    except ValueError:
+        return type(value).__name__
+
+
 def encode_set(enc: Any, value: Iterable[Any], path: str) -> list[Any]:
     # The order of texts in a set differs from process to process, that in the file does not.
-    return encode_list(enc, sorted(value, key=lambda item: (type(item).__name__, str(item))), path)
+    return encode_list(
+        enc, sorted(value, key=lambda item: (type(item).__name__, _text(item))), path
+    )
 
 
 def encode_pairs(enc: Any, value: Any, path: str) -> list[list[Any]]:
     return [
         [
-            enc.encode(k, enc.join(path, f'key {k!s:.40}')),
-            enc.encode(v, enc.join(path, f'{k!s:.80}')),
+            enc.encode(k, enc.join(path, f'key {_text(k):.40}')),
+            enc.encode(v, enc.join(path, f'{_text(k):.80}')),
         ]
         for k, v in value.items()
     ]

@@ -119,6 +119,10 @@ class Decoder:
         demand(isinstance(found, type), f'{".".join(name)} is no class')
         return found
 
+    def lists(self, name: list[str]) -> bool:
+        """Whether the caller trusts a name, be it in the table or not."""
+        return self._trusted.lists((name[0], name[1]))
+
     def array(self, name: str) -> np.ndarray:
         """Return the content of an array."""
         return self._tensors.array(name)

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from skorch._old_pickles import KEY
 from skorch._pickling import OpensAnywhere
 from skorch._safe import _arrays, _containers, _objects, _plain_values, _torch_values
 from skorch._safe._names import name_of
@@ -48,6 +49,8 @@ _BY_TYPE: Encoders = {
     **_containers.ENCODERS,
     **_arrays.ENCODERS,
     **_torch_values.ENCODERS,
+    # Loading refuses this text wherever it is; other texts are scalars.
+    str: ('', _refuse('is the key under which older versions kept a pickle', 'Use another text')),
 }
 
 _FUNCTIONS = (type, types.FunctionType, types.BuiltinFunctionType, np.ufunc, type(np.mean))
@@ -79,8 +82,34 @@ _BY_TEST: list[tuple[Callable[[Any], bool], str, Encode]] = [
     (_is(object), 'object', _objects.encode_object),
 ]
 
+# Python reads and writes the decimal digits of shorter integers whatever its limit is.
+_MOST_BITS = 2000
+
+
+def _is_scalar(value: Any) -> bool:
+    """Whether a value is its own node."""
+    if type(value) is int:
+        return value.bit_length() <= _MOST_BITS
+    if type(value) is float:
+        return value - value == 0
+    if type(value) is str:
+        return value != KEY
+    return type(value) is bool or value is None
+
+
 # Kinds of which a second node may stand for the same value.
-_REPEATED = ('name', 'member', 'tensor', 'torch', 'device', 'size', 'dtype', 'float', 'ellipsis')
+_REPEATED = (
+    'name',
+    'member',
+    'tensor',
+    'torch',
+    'device',
+    'size',
+    'dtype',
+    'float',
+    'int',
+    'ellipsis',
+)
 
 
 class _Met:
@@ -135,9 +164,7 @@ class Encoder:
             If the value cannot be stored.
 
         """
-        if type(value) in (str, int, bool) or value is None:
-            return value
-        if type(value) is float and value - value == 0:
+        if _is_scalar(value):
             return value
         self.count += 1
         met = self._met.get(id(value))

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from skorch._files import open_atomic
+from skorch._files import check_binary_file, open_atomic
 from skorch._optional import require
 from skorch._safe._pieces import STORABLE
 from skorch.exceptions import UntrustedTypesError
@@ -247,9 +247,11 @@ def opened(f: Any) -> Iterator[Source]:
     name = repr(os.fsdecode(f) if is_path else getattr(f, 'name', type(f).__name__))
     name = name if is_path else f'the file object {name}'
     require('safetensors', 'skorch.load')
+    if not is_path:
+        check_binary_file(f, 'rb')
     content = b'' if is_path else f.read()
-    if not isinstance(content, bytes):
-        raise TypeError(f'{name} is open as text; open it in the mode "rb".')
+    if not is_path and not content and f.tell():
+        raise ValueError(f'{name} stands at its end. Call its seek(0) first.')
     with _named_errors(name):
         if is_path:
             path = os.fsdecode(f)

@@ -44,6 +44,9 @@ class Report:
         self._parameters = list(_parameters(tree))
         self._epochs = [len(p['rows']) for _, kind, p in tree.nodes if kind == 'history']
 
+    def __repr__(self) -> str:
+        return f'<Report on {self.file}: {len(self.names)} names, untrusted {self.untrusted}>'
+
     def __str__(self) -> str:
         return '\n'.join(self._lines())
 
@@ -70,14 +73,14 @@ class Report:
         yield f'To load it, skorch.load needs {needed}.'
 
 
-def inspect(f: Any) -> Report:
+def inspect(path: Any) -> Report:
     """Print what is in a file of :func:`skorch.save`; nothing that it names is imported.
 
     Values of tensors are not read, nor is the checksum compared, which loading does.
 
     Parameters
     ----------
-    f : path or binary file object
+    path : path or binary file object
 
     Returns
     -------
@@ -94,7 +97,7 @@ def inspect(f: Any) -> Report:
         If the file cannot be read.
 
     """
-    with opened(f) as source:
+    with opened(path) as source:
         tree = Tree(source)
         uses = uses_in(tree.nodes, Trusted())
         if isinstance(tree.root, dict) and 'estimator' in tree.root:

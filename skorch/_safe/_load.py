@@ -8,19 +8,20 @@ from typing import Any
 import torch
 
 from skorch._load_options import LoadPlan, caller_options, torch_load_options
-from skorch._pickling import _open_inside, modules_in, warn_of_newer_version
+from skorch._pickling import modules_in, open_inside, warn_of_newer_version
 from skorch._randomness import resume_when_trained
 from skorch._safe._audit import refuse_untrusted, uses_in
 from skorch._safe._decode import Decoder
 from skorch._safe._estimators import decode_estimator, uses_in_estimator
 from skorch._safe._file import Source, opened
 from skorch._safe._names import Trusted
-from skorch._safe._nodes import demand, kind_of
+from skorch._safe._nodes import MAPPINGS, demand, kind_of
+from skorch._safe._slots import check_net
 from skorch._safe._tensors import Tensors
 from skorch._safe._tree import Tree
 
 
-def load(f: Any, trusted: Any = None, device: Any = None) -> Any:
+def load(path: Any, trusted: Any = None, device: Any = None) -> Any:
     """Load what :func:`skorch.save` saved; nothing in the file runs.
 
     Names in the file are looked up in a fixed table of classes and functions and in ``trusted``.
@@ -28,7 +29,7 @@ def load(f: Any, trusted: Any = None, device: Any = None) -> Any:
 
     Parameters
     ----------
-    f : path or binary file object
+    path : path or binary file object
     trusted : list of (class, function or str), optional
         Classes and functions, or their full names, that the file may use as well, for instance
         the class of the module.
@@ -61,7 +62,7 @@ def load(f: Any, trusted: Any = None, device: Any = None) -> Any:
     if not isinstance(device, str | torch.device | None):
         raise TypeError(f'device is to be a str or a torch.device, got {device!r}.')
     device = device if device is None else torch.device(device)
-    with opened(f) as source:
+    with opened(path) as source:
         loading = _Loading(source, names, device)
         estimator = loading.result()
     loading.warn()
@@ -119,7 +120,7 @@ class _Loading:
         """Decide where each net goes, from its device and options in the file."""
         without_tensors = self._decoder({})
         for path in paths:
-            nodes = self.tree.objects[path]['net'].get('attributes', {})
+            nodes = self._attributes_of(path)
             given = without_tensors.decode(nodes.get('torch_load_kwargs'))
             demand(
                 given is None or isinstance(given, dict), f'torch_load_kwargs of {path} is no dict'
@@ -130,6 +131,20 @@ class _Loading:
                 self.source.kind,
                 caller=self.options,
             )
+
+    def _attributes_of(self, path: str) -> dict[str, Any]:
+        """Return the nodes of the attributes of a net, or nothing if its state is no mapping."""
+        payload = self.tree.objects[path]['net']
+        if 'attributes' in payload:
+            return payload['attributes']
+        node = payload.get('state')
+        if isinstance(node, dict) and 'ref' in node:
+            node = self.tree.objects.get(node['ref'])
+        if not isinstance(node, dict) or not node.keys() <= set(MAPPINGS):
+            return {}
+        _, content = kind_of(node)
+        pairs = content['items'] if isinstance(content, dict) else content
+        return {key: value for key, value in pairs if isinstance(key, str)}
 
     def _decoder(self, pieces: dict[str, torch.Tensor]) -> Decoder:
         tensors = Tensors(self.tree.tensors, pieces, self._location_for)
@@ -144,19 +159,27 @@ class _Loading:
         return plan.kwargs['map_location']
 
     def _open_net(self, path: str, net: Any, state: Any) -> None:
-        if isinstance(state, dict) and state.get('torch_load_kwargs'):
-            harmless = _harmless(state['torch_load_kwargs'])
-            if harmless != state['torch_load_kwargs']:
-                state['torch_load_kwargs'] = harmless
-                self.messages.append(_LEFT_OUT)
+        if isinstance(state, dict):
+            self._leave_out_options(state)
         if path not in self.plans:
-            _open_inside(net, state)
-            return
-        if isinstance(state, dict) and 'device' in state:
-            state['device'] = self.plans[path].device_after(modules_in(state))
-        net.__setstate__(state)
-        _flatten_recurrent(modules_in(vars(net)))
-        resume_when_trained(net)
+            open_inside(net, state)
+        else:
+            if isinstance(state, dict) and 'device' in state:
+                state['device'] = self.plans[path].device_after(modules_in(state))
+            net.__setstate__(state)
+        # A class may make attributes of any state, which nobody could check before.
+        self._leave_out_options(vars(net))
+        check_net(vars(net))
+        if path in self.plans:
+            _flatten_recurrent(modules_in(vars(net)))
+            resume_when_trained(net)
+
+    def _leave_out_options(self, attributes: dict[str, Any]) -> None:
+        options = attributes.get('torch_load_kwargs')
+        harmless = _harmless(options)
+        if harmless != options:
+            attributes['torch_load_kwargs'] = harmless
+            self.messages.append(_LEFT_OUT)
 
     def warn(self) -> None:
         """Tell about devices that were replaced, and what else is not as it was."""

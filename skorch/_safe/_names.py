@@ -98,6 +98,11 @@ def resolve(name: Name) -> Any:
             f'it names {full(name)}, which cannot be imported here ({exc}). Install the package '
             f'that it belongs to, or make the module importable'
         ) from exc
+    if found is None and module == '__main__':
+        raise ValueError(
+            f'it names {full(name)}, which was defined in the script that saved the file. Import '
+            f'it from where it is now, and pass it itself as trusted, not its name'
+        )
     if found is None:
         raise ValueError(
             f'it names {full(name)}, and there is nothing of that name in the version of '
@@ -150,10 +155,14 @@ class Trusted:
 
         """
         module, qualname = name
-        if full(name) in self._objects or full(name) in self._texts:
+        if self.lists(name):
             return True
         in_classes = qualname in CLASSES.get(module, ())
         return in_classes or (not as_class and qualname in CALLABLES.get(module, ()))
+
+    def lists(self, name: Name) -> bool:
+        """Whether the caller trusts a name, be it in the table or not."""
+        return full(name) in self._objects or full(name) in self._texts
 
     def get(self, name: Name) -> Any:
         """Return what a name that passed the audit stands for."""

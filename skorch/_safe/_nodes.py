@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
+
+from skorch._old_pickles import KEY
 
 Node = Any
 Children = list[tuple[str, Node]]
@@ -100,6 +103,12 @@ def _bytes(payload: Any) -> Children:
         base64.b64decode(payload, validate=True)
     except (TypeError, ValueError, binascii.Error):
         raise ValueError(f'{payload!r:.80} is to be base64') from None
+    return []
+
+
+def _hex(payload: Any) -> Children:
+    text = isinstance(payload, str) and re.fullmatch(r'-?0x[0-9a-f]+', payload)
+    demand(text, f'{payload!r:.80} is to be a number in hexadecimal digits')
     return []
 
 
@@ -255,6 +264,7 @@ KINDS: dict[str, Callable[[Any], Children]] = {
     'complex': _two,
     'bytes': _bytes,
     'bytearray': _bytes,
+    'int': _hex,
     'path': _two_texts,
     'datetime': _two_texts,
     'ellipsis': _one_of(('...',)),
@@ -290,6 +300,9 @@ KINDS: dict[str, Callable[[Any], Children]] = {
     'estimator': _estimator,
 }
 
+# Kinds whose payload is, or has as its items, pairs of keys and values.
+MAPPINGS = ('dict', 'OrderedDict', 'Counter', 'defaultdict')
+
 # Kinds that always stand in the table of objects, so that trees are not deep.
 IN_TABLE = ('compiled', 'history', 'net', 'object', 'optimizer')
 
@@ -303,6 +316,10 @@ def kind_of(node: Node) -> tuple[str, Any]:
     ((kind, payload),) = node.items()
     demand(kind in KINDS, f'there is no kind of node {kind!r:.40}')
     return kind, payload
+
+
+# Nets of all classes would open the pickle that is under this key in their state.
+_OLD = 'the state of a net in it is one of older pickles, which has no place here'
 
 
 def walk(node: Node, path: str) -> Iterator[tuple[str, str, Any]]:
@@ -321,6 +338,7 @@ def walk(node: Node, path: str) -> Iterator[tuple[str, str, Any]]:
     waiting = [(path, node)]
     while waiting:
         path, node = waiting.pop()
+        demand(node != KEY and not f'/{path}'.endswith(f'/{KEY}'), _OLD)
         if isinstance(node, SCALARS):
             continue
         try:

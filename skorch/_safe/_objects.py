@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import copyreg
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
+from skorch._old_pickles import KEY
 from skorch._pickling import OpensAnywhere
 from skorch._safe import _slots
 from skorch._safe._containers import encode_list, encode_pairs, fill
@@ -75,7 +77,7 @@ _REMOVE = 'Remove it, or let __getstate__ leave it out'
 def _encode_state(enc: Any, value: Any, state: Any, path: str) -> dict[str, Any]:
     if isinstance(value, nn.Module) and type(state) is dict:
         return {'attributes': _encode_module(enc, state, path)}
-    if type(state) is dict and all(type(key) is str for key in state):
+    if type(state) is dict and _has_plain_keys(state):
         return {'attributes': enc.attributes(state, path)}
     return {} if state is None else {'state': enc.encode(state, enc.join(path, 'state'))}
 
@@ -94,10 +96,14 @@ def _encode_module(enc: Any, state: dict[str, Any], path: str) -> dict[str, Any]
     return attributes
 
 
+def _has_plain_keys(state: Any) -> bool:
+    return isinstance(state, dict) and all(type(key) is str and key != KEY for key in state)
+
+
 def encode_net(enc: Any, value: Any, path: str) -> dict[str, Any]:
     state = value.__getstate__()
     payload = {'class': enc.name(type(value), path)}
-    if not (type(state) is dict and all(type(key) is str for key in state)):
+    if not (type(state) is dict and _has_plain_keys(state)):
         return {**payload, 'state': enc.encode(state, enc.join(path, 'state'))}
     for text in _slots.problems_of_compiling(_slots.compile_options(state)):
         raise enc.error(path, f'cannot keep how to compile: {text}', 'Set it to None')
@@ -241,9 +247,15 @@ def decode_net(dec: Any, payload: dict[str, Any], remember: Remember) -> Any:
     remember(net)
     if 'attributes' in payload:
         state = dec.attributes(payload['attributes'])
-        _slots.check_net(state)
     else:
-        state = dec.decode(payload['state'])
+        state = dec.decode(payload.get('state'))
+    demand(
+        _has_plain_keys(state) or dec.lists(payload['class']),
+        f'the state of {cls.__name__} is a {type(state).__name__} and no dict of attributes, which '
+        f'only the state of a class in trusted may be',
+    )
+    if isinstance(state, Mapping):
+        _slots.check_net(state)
     dec.open_net(net, state)
     return net
 

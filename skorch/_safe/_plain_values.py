@@ -24,6 +24,14 @@ def decode_float(dec: Any, payload: str) -> float:
     return float(payload)
 
 
+def encode_int(enc: Any, value: int, path: str) -> str:
+    return hex(value)
+
+
+def decode_int(dec: Any, payload: str) -> int:
+    return int(payload, 16)
+
+
 def encode_complex(enc: Any, value: complex, path: str) -> list[Any]:
     return [enc.encode(value.real, path), enc.encode(value.imag, path)]
 
@@ -101,6 +109,7 @@ _TIMES = (datetime.datetime, datetime.date, datetime.time, datetime.timedelta)
 
 ENCODERS: Encoders = {
     float: ('float', encode_float),
+    int: ('int', encode_int),
     complex: ('complex', encode_complex),
     bytes: ('bytes', encode_bytes),
     bytearray: ('bytearray', encode_bytes),
@@ -112,6 +121,7 @@ ENCODERS: Encoders = {
 
 DECODERS: ValueDecoders = {
     'float': decode_float,
+    'int': decode_int,
     'complex': decode_complex,
     'bytes': decode_bytes,
     'bytearray': decode_bytearray,

@@ -15,7 +15,7 @@ from skorch._safe._nodes import Node
 from skorch._safe._tree import new_tree
 
 
-def save(estimator: Any, f: Any) -> None:
+def save(estimator: Any, path: Any) -> None:
     """Save a net, or an estimator of scikit-learn with or without nets in it, without pickle.
 
     The file is a safetensors file that holds no code. :func:`skorch.load` opens it anywhere and
@@ -25,7 +25,7 @@ def save(estimator: Any, f: Any) -> None:
     ----------
     estimator : NeuralNet or estimator
         It need not be fitted.
-    f : path or binary file object
+    path : path or binary file object
         A file at a path is replaced as a whole. A file object stays open.
 
     Raises
@@ -46,7 +46,7 @@ def save(estimator: Any, f: Any) -> None:
         pieces = enc.finish()
     except RecursionError as exc:
         raise TypeError('Cannot save the net without pickle: it is nested too deeply.') from exc
-    write(f, new_tree(root, enc.objects, enc.pieces.table), pieces, enc.count)
+    write(path, new_tree(root, enc.objects, enc.pieces.table), pieces, enc.count)
 
 
 def _encode(enc: Encoder, estimator: Any) -> Node:

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from skorch._old_pickles import is_old
 from skorch._safe._nodes import demand
 
 _PREFIX = 'compile__'
@@ -31,7 +30,11 @@ _COMPILE_OPTIONS: dict[str, tuple[Any, ...]] = {
 
 def compile_options(state: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments for ``torch.compile`` from the state of a net."""
-    return {k.removeprefix(_PREFIX): v for k, v in state.items() if k.startswith(_PREFIX)}
+    return {
+        key.removeprefix(_PREFIX): value
+        for key, value in state.items()
+        if isinstance(key, str) and key.startswith(_PREFIX)
+    }
 
 
 def problems_of_compiling(options: Mapping[str, Any]) -> Iterator[str]:
@@ -105,9 +108,6 @@ def check_net(state: Mapping[str, Any]) -> None:
     ValueError
 
     """
-    demand(
-        not is_old(state), 'the state of the net is one of older pickles, which has no place here'
-    )
     tests = dict(_ATTRIBUTES)
     for key, test in _COMPONENTS.items():
         names = state.get(key, [])

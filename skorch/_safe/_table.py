@@ -67,7 +67,10 @@ CLASSES: dict[str, tuple[str, ...]] = {
         *('CyclicLR', 'ExponentialLR', 'LambdaLR', 'LinearLR', 'MultiStepLR', 'MultiplicativeLR'),
         *('OneCycleLR', 'PolynomialLR', 'ReduceLROnPlateau', 'SequentialLR', 'StepLR'),
     ),
-    'torch.utils.data': ('ConcatDataset', 'Subset', 'TensorDataset'),
+    'torch.utils.data': (
+        *('BatchSampler', 'ConcatDataset', 'RandomSampler', 'SequentialSampler', 'Subset'),
+        *('SubsetRandomSampler', 'TensorDataset', 'WeightedRandomSampler'),
+    ),
     'sklearn.metrics._scorer': ('_PassthroughScorer', '_Scorer'),
     'sklearn.model_selection': (
         *('GroupKFold', 'GroupShuffleSplit', 'KFold', 'LeaveOneGroupOut', 'LeaveOneOut'),
@@ -145,10 +148,7 @@ CALLABLES: dict[str, tuple[str, ...]] = {
         *('CyclicLR._triangular_scale_fn', 'OneCycleLR._annealing_cos'),
         *('OneCycleLR._annealing_linear',),
     ),
-    'torch.utils.data': (
-        *('BatchSampler', 'DataLoader', 'RandomSampler', 'SequentialSampler'),
-        *('SubsetRandomSampler', 'WeightedRandomSampler', 'default_collate'),
-    ),
+    'torch.utils.data': ('DataLoader', 'default_collate'),
 }
 
 _SPLITTERS = CLASSES['sklearn.model_selection']

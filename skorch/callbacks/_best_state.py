@@ -10,12 +10,11 @@ import torch
 
 from skorch._changes import (
     change_of_component,
-    change_of_history,
+    change_of_rows,
     component_of,
-    has_state,
     make_all,
+    stateful_components,
 )
-from skorch.history import History
 
 
 class BestState:
@@ -33,7 +32,7 @@ class BestState:
         # Callbacks that come later in this epoch add to its row.
         self.last_row = dict(net.history[-1]) if self.epochs else None
         self.components = {
-            name: _on_cpu(component_of(net, name).state_dict()) for name in _stateful(net)
+            name: _on_cpu(each.state_dict()) for name, each in stateful_components(net).items()
         }
 
     def restore(self, net: Any, with_history: bool) -> None:
@@ -46,19 +45,17 @@ class BestState:
             Whether to forget the epochs that came later.
 
         """
+        # Optimizers keep the tensors that they are given.
         changes = [
-            change_of_component(component_of(net, name), state, 'the best checkpoint', name)
+            change_of_component(
+                component_of(net, name), _on_cpu(state), 'the best checkpoint', name
+            )
             for name, state in self.components.items()
         ]
         if with_history and self.last_row is not None:
             rows = [*net.history[: self.epochs - 1], self.last_row]
-            changes.append(change_of_history(net, History(rows)))
+            changes.append(change_of_rows(net, rows))
         make_all(changes)
-
-
-def _stateful(net: Any) -> list[str]:
-    names = [f'{name}_' for name in (*net._modules, *net._criteria, *net._optimizers)]
-    return [name for name in names if has_state(getattr(net, name, None))]
 
 
 def _on_cpu(value: Any) -> Any:

@@ -6,22 +6,21 @@ import contextlib
 import errno
 import os
 import pickle
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from sklearn.base import BaseEstimator
 
+from skorch._endings import warn_user
 from skorch._files import open_atomic, staged
-from skorch._plain import plain_items
 from skorch._state_files import attribute_of, refuse_duplicates
 from skorch.callbacks._best_state import BestState
 from skorch.callbacks._file_names import (
     NothingYet,
+    can_be_saved,
     check_further_files,
     file_signature,
     format_target,
-    has_state,
 )
 from skorch.callbacks._messages import tell
 from skorch.callbacks._shared_files import as_clone, note_file
@@ -104,6 +103,8 @@ class Checkpoint(Callback):
     best_state_: BestState | None = None
     saving_epoch_ = False
     due_state_: Any = None
+    # Where files go is for this net to say, not for a state from elsewhere.
+    _kept = ('saved_files_', 'made_checkpoint_')
 
     def __init__(
         self,
@@ -162,6 +163,7 @@ class Checkpoint(Callback):
             If the history has no column of the name ``monitor``.
 
         """
+        self.due_state_ = None  # of an epoch that did not come to its end
         due = bool(self._is_due(net))
         if self.event_name is not None:
             # Before saving, because the history that is saved is to know of the checkpoint.
@@ -217,7 +219,7 @@ class Checkpoint(Callback):
         targets = {
             key: target
             for key, target in self.get_formatted_files(net).items()
-            if target is not None and has_state(net, key)
+            if target is not None and can_be_saved(net, key)
         }
         written = set() if error is not None else self._save_together(net, targets)
         self.saved_files_ = {
@@ -264,7 +266,7 @@ class Checkpoint(Callback):
             return set()
         except OSError as exc:
             text = f'Unable to save the checkpoint, {type(exc).__name__}: {exc}'
-            self._tell_failure(net, text, stacklevel=5)
+            self._tell_failure(net, text)
             return set()
         return written
 
@@ -330,11 +332,9 @@ class Checkpoint(Callback):
                 f'the callback that records the score must come before Checkpoint.'
             ) from exc
         if f'{self.monitor}_best' in row:
-            warnings.warn(
+            warn_user(
                 f'Checkpoint monitors {self.monitor!r} and saves wherever that is not zero. To '
                 f'save where it has improved, pass monitor={self.monitor + "_best"!r}.',
-                UserWarning,
-                stacklevel=3,
             )
         return due
 
@@ -387,16 +387,16 @@ class Checkpoint(Callback):
         except Exception as exc:
             name = attribute_of(key).removesuffix('_')
             text = f'Unable to save the {name} to {target}, {type(exc).__name__}: {exc}'
-            self._tell_failure(net, text, stacklevel=6)
+            self._tell_failure(net, text)
             if _is_disk_failure(exc):
                 raise _DiskFailedError from exc
             return False
         note_file(self, target)
         return True
 
-    def _tell_failure(self, net: Any, text: str, stacklevel: int = 4) -> None:
+    def _tell_failure(self, net: Any, text: str) -> None:
         tell(self.sink, text, net.verbose)
-        warnings.warn(text, UserWarning, stacklevel=stacklevel)
+        warn_user(text)
 
     def _files_to_load(self, net: Any) -> dict[str, Any]:
         """Return the files of the last checkpoint if they are still those that were written."""
@@ -406,11 +406,9 @@ class Checkpoint(Callback):
         saved = {key: value for key, value in self.saved_files_.items() if key != 'f_pickle'}
         for target, signature in saved.values():
             if signature is None or file_signature(target) != signature:
-                warnings.warn(
+                warn_user(
                     f'The best checkpoint is not loaded, because {target} could not be written '
                     f'or was changed since. The net keeps the state of the last epoch.',
-                    UserWarning,
-                    stacklevel=4,
                 )
                 return {}
         return {key: target for key, (target, _) in saved.items()}
@@ -424,14 +422,17 @@ class Checkpoint(Callback):
         targets = [t for key, t in self.get_formatted_files(net).items() if key != 'f_pickle']
         return all(os.path.exists(target) for target in targets if isinstance(target, str))
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return which files were saved; the copy in memory is not part of it."""
-        kept = ('saved_files_', 'made_checkpoint_', 'dirname_')
-        return plain_items({k: v for k, v in vars(self).items() if k in kept})
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from what :meth:`state_dict` returned; the copy in memory is of another run."""
+        super().load_state_dict(state_dict)
+        self.best_state_ = self.due_state_ = None
 
     def __getstate__(self) -> dict[str, Any]:
-        # The copy in memory would make the pickle a multiple of the net.
-        return {**super().__getstate__(), 'best_state_': None}
+        state = super().__getstate__()
+        # The copy in memory would make the pickle a multiple of the net; the rest is of a moment.
+        for name in ('best_state_', 'due_state_', 'saving_epoch_'):
+            state.pop(name, None)
+        return state
 
 
 def _saves_in_our_way(net: Any) -> bool:

@@ -268,7 +268,9 @@ class EarlyStopping(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from what :meth:`state_dict` returned, after an early stop from the beginning."""
-        super().load_state_dict({**state_dict, 'training_': self.training_})
+        is_training = self.training_
+        super().load_state_dict(state_dict)
+        self.training_ = is_training
         if self.training_ and self.stopped_:
             self._reset()
 

@@ -90,7 +90,7 @@ def check_further_files(owner: str, kwargs: Iterable[str]) -> None:
             raise TypeError(f'{owner} got an unexpected argument {key!r}; did you mean f_{key}?')
 
 
-def has_state(net: Any, key: str) -> bool:
+def can_be_saved(net: Any, key: str) -> bool:
     """Return whether there is something to save: a criterion may be a plain function."""
     if key != 'f_criterion' or not hasattr(net, 'criterion_'):
         return True
@@ -141,7 +141,7 @@ def saved_files(checkpoint: Any, net: Any, f_history: Any = None) -> dict[str, A
     return {
         key: target
         for key, target in files.items()
-        if key != 'f_pickle' and target is not None and has_state(net, key)
+        if key != 'f_pickle' and target is not None and can_be_saved(net, key)
     }
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterable
 from typing import Any
 
+from skorch._endings import warn_user
 from skorch._state_files import attribute_of
 from skorch.callbacks._checkpoint import Checkpoint
 from skorch.callbacks._file_names import saved_files
@@ -45,6 +45,8 @@ class LoadInitState(Callback):
     ) -> None:
         self.checkpoint = checkpoint
         self.use_safetensors = use_safetensors
+
+    _kept = ('did_load_',)
 
     def initialize(self) -> LoadInitState:
         """Load again when training begins the next time.
@@ -88,7 +90,7 @@ class LoadInitState(Callback):
             # The history of a trained net does not belong to an untrained one.
             there = {}
         if missing:
-            warnings.warn(_text_about_missing(missing, list(there.values())), stacklevel=2)
+            warn_user(_text_about_missing(missing, list(there.values())))
         if there:
             net.load_params(**there, use_safetensors=self.use_safetensors)
 
@@ -96,7 +98,7 @@ class LoadInitState(Callback):
         """Return the files that make up the state, whether they exist or not."""
         checkpoint = self.checkpoint
         if isinstance(checkpoint, TrainEndCheckpoint):
-            checkpoint = checkpoint._make_checkpoint()
+            checkpoint = getattr(checkpoint, 'checkpoint_', None) or checkpoint._make_checkpoint()
         try:
             files = saved_files(checkpoint, net)
         except IndexError:

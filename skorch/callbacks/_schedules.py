@@ -13,10 +13,8 @@ import torch
 from torch.optim import lr_scheduler as torch_schedulers
 from torch.optim.lr_scheduler import LRScheduler as TorchScheduler, ReduceLROnPlateau
 
-# What schedulers write into the parameter groups beside the values that they steer.
-SCHEDULER_KEYS = frozenset(
-    {'base_momentum', 'initial_lr', 'max_lr', 'max_momentum', 'min_lr', 'min_momentum', 'swa_lr'}
-)
+from skorch._state_checks import SCHEDULER_KEYS
+
 STEERED_KEYS = ('lr', 'momentum', 'betas')
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from skorch._endings import tell
+from skorch._endings import warn_user
 
 
 class Family:
@@ -65,7 +65,7 @@ def note_file(checkpoint: Any, target: Any) -> None:
     folder = os.path.dirname(path)
     if family.writers.setdefault(path, number) != number and folder not in family.told:
         family.told.add(folder)
-        tell(
+        warn_user(
             f'Several clones of a net write their checkpoints to {target}, where each replaces '
             f'that of another one. Give each a folder of its own by a function that takes the '
             f'net, such as Checkpoint(dirname=new_folder).'

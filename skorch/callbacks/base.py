@@ -177,6 +177,12 @@ class Callback:
 
         """
 
+    # What state_dict keeps; None stands for all fitted attributes that are plain data.
+    _kept: tuple[str, ...] | None = None
+
+    def _keeps(self, name: str) -> bool:
+        return name.endswith('_') if self._kept is None else name in self._kept
+
     def state_dict(self) -> dict[str, Any]:
         """Return what training has left in the callback, for ``net.state_dict()``.
 
@@ -185,7 +191,7 @@ class Callback:
         :meth:`load_state_dict`, if there is more to keep.
 
         """
-        return plain_items({k: v for k, v in vars(self).items() if k.endswith('_')})
+        return plain_items({k: v for k, v in vars(self).items() if self._keeps(k)})
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from what :meth:`state_dict` returned.
@@ -195,7 +201,10 @@ class Callback:
         state_dict : dict
 
         """
-        vars(self).update(state_dict)
+        loaded = {k: v for k, v in state_dict.items() if self._keeps(k)}
+        for name in self.state_dict().keys() - loaded.keys():
+            del vars(self)[name]
+        vars(self).update(loaded)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the attributes for a pickle or copy, without open files and their like.

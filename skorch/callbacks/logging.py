@@ -87,6 +87,8 @@ class PrintLog(Callback):
 
     """
 
+    _kept = ()  # a run that goes on elsewhere begins a new table
+
     def __init__(
         self,
         keys_ignored: str | Iterable[str] | None = None,
@@ -112,10 +114,6 @@ class PrintLog(Callback):
         self.first_iteration_ = True
         self.keys_ignored_ = ignored_keys(self.keys_ignored)
         return self
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return nothing: a run that goes on elsewhere begins a new table."""
-        return {}
 
     def format_row(self, row: Mapping[str, Any], key: str, color: str) -> Any:
         """Format one value.

@@ -330,6 +330,7 @@ class LRScheduler(Callback):
         self.batch_idx_ = state_dict['batch_idx_']
         self.epochs_seen_ = state_dict['epochs_seen_']
         self.lr_scheduler_ = None
+        vars(self).pop('loaded_state_', None)
         settings = from_plain(plain_items(self._settings()))
         if same_setting(state_dict.get('settings'), settings):
             self.loaded_state_ = state_dict.get('scheduler')

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from sklearn.metrics import check_scoring
 
-from skorch._plain import plain_items
 from skorch._rowparams import row_params
 from skorch.callbacks._cache import _cache_net_forward_iter, detach, resolve_caching
 from skorch.callbacks._metric import (
@@ -97,15 +96,11 @@ class _BestScoreMixin:
 
     lower_is_better: bool | None
     best_score_: float
+    _kept: tuple[str, ...] | None = ('best_score_', 'epochs_seen_')
 
     def _resume_best_score(self, history: Any, name: str) -> None:
         self.best_score_ = best_of([row.get(name) for row in history], self.lower_is_better)
         self.epochs_seen_ = len(history)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the best score and for how many epochs it holds."""
-        kept = ('best_score_', 'epochs_seen_')
-        return plain_items({k: v for k, v in vars(self).items() if k in kept})
 
     def _is_best_score(self, current_score: Any) -> bool | None:
         return is_better(current_score, self.best_score_, self.lower_is_better)

@@ -27,6 +27,7 @@ from skorch._load_options import caller_options, torch_load_options
 from skorch._state_files import without_numpy_numbers
 from skorch.callbacks import Checkpoint, LRScheduler
 from skorch.exceptions import DeviceWarning, NotInitializedError
+from skorch.tests.naming import name_of
 from skorch.toy import MLPModule
 
 DATA = Path(__file__).parent / 'data'
@@ -790,3 +791,79 @@ class TestLoadOptionsContext:
         net.save_params(f_params=tmp_path / 'params.pt')
         with load_options(map_location=3), pytest.raises(TypeError, match='map_location'):
             net.load_params(f_params=tmp_path / 'params.pt')
+
+
+class TestWrongFiles:
+    """What a user confuses is named, with what to do."""
+
+    def case(self, net: Any, kind: str, path: Path) -> Any:
+        writers: dict[str, Any] = {
+            'pickle': lambda: path.write_bytes(pickle.dumps(net)),
+            'net': lambda: net.save(path),
+            'optimizer': lambda: net.save_params(f_optimizer=path),
+            'state': lambda: net.save_params(f_state=path),
+        }
+        writers[kind]()
+
+    @pytest.mark.parametrize(
+        ('kind', 'use_safetensors', 'match'),
+        [
+            (
+                'pickle',
+                False,
+                'a pickle of something else, perhaps of a whole net, which pickle.load',
+            ),
+            ('net', False, 'it is a whole net, which skorch.load opens'),
+            ('net', True, 'it is a whole net, which skorch.load opens'),
+            ('optimizer', False, 'the state of an optimizer, for f_optimizer'),
+            ('state', False, 'the state of a run, for f_state'),
+        ],
+    )
+    def test_other_kind(self, kind: str, use_safetensors: bool, match: str, tmp_path: Path) -> None:
+        if kind == 'net':
+            pytest.importorskip('safetensors')
+        net = fitted()
+        self.case(net, kind, tmp_path / 'file')
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # torch's, of pickles that it did not write
+            with pytest.raises((RuntimeError, ValueError, pickle.UnpicklingError), match=match):
+                net.load_params(f_params=tmp_path / 'file', use_safetensors=use_safetensors)
+
+    @pytest.mark.parametrize('action', ['save_params', 'load_params'])
+    @pytest.mark.parametrize(
+        ('open_file', 'match'),
+        [
+            (io.StringIO, "is one for text. Open it in mode '[rw]b'"),
+            (lambda: 3, '3, of type int, is neither a path nor a file object'),
+        ],
+    )
+    def test_no_binary_file(self, action: str, open_file: Any, match: str) -> None:
+        with pytest.raises(TypeError, match=match):
+            getattr(fitted(), action)(f_params=open_file())
+
+    def test_file_object_at_its_end(self) -> None:
+        file = io.BytesIO()
+        net = fitted()
+        net.save_params(f_params=file)
+        with pytest.raises(EOFError, match=r'it stands at its end. Call its seek\(0\)'):
+            net.load_params(f_params=file)
+
+    def test_checkpoint_that_is_none(self) -> None:
+        with pytest.raises(TypeError, match=r"has to be a Checkpoint, .* got 'folder'"):
+            fitted().load_params(checkpoint='folder')
+
+    @pytest.mark.parametrize('options', ['cpu', [1], {1: 2}, {'f': 'other.pt'}], ids=name_of)
+    def test_options_that_are_none(self, options: Any, tmp_path: Path) -> None:
+        net = fitted()
+        net.save_params(f_params=tmp_path / 'p.pt')
+        net.torch_load_kwargs = options
+        with pytest.raises(TypeError, match='torch_load_kwargs h'):
+            net.load_params(f_params=tmp_path / 'p.pt')
+
+    @pytest.mark.parametrize('key', ['f_params', 'f_state'])
+    def test_name_of_a_path_says_nothing_about_the_format(self, key: str, tmp_path: Path) -> None:
+        net = fitted()
+        net.save_params(**{key: tmp_path / 'params.safetensors'})
+        other = make_net().initialize()
+        other.load_params(**{key: tmp_path / 'params.safetensors'})
+        assert torch.equal(other.module_.sequential[0].weight, net.module_.sequential[0].weight)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import copy
 import io
 import pickle
@@ -18,6 +19,7 @@ from torch.optim import lr_scheduler
 
 import skorch
 from skorch import NeuralNet, NeuralNetClassifier, NeuralNetRegressor
+from skorch._plain import from_plain, to_plain
 from skorch.callbacks import (
     Callback,
     Checkpoint,
@@ -28,7 +30,7 @@ from skorch.callbacks import (
     LRScheduler,
     TrainEndCheckpoint,
 )
-from skorch.exceptions import NotInitializedError
+from skorch.exceptions import NotInitializedError, StopTraining
 from skorch.tests.naming import name_of
 
 pytestmark = pytest.mark.bit_exact
@@ -473,7 +475,12 @@ def test_callback_with_a_protocol_of_its_own() -> None:
         (lambda s: s.clear(), 'something else'),
         (lambda s: s.update(format=99), 'newer format'),
         (lambda s: s.update(history=3), 'history is missing or of a wrong type'),
-        (lambda s: s.update(history=[3]), 'row of its history'),
+        (lambda s: s.update(history=[3]), 'its history is not what it has to be'),
+        (lambda s: s['frozen'].update(module_=5), 'its frozen is not what'),
+        (lambda s: s['callbacks'].update(stop=5), 'its callbacks is not what'),
+        (lambda s: s['random'].update(observers={'torch': b''}), 'its random is not what'),
+        (lambda s: s['random']['training'].update(torch=b'short'), 'its random is not what'),
+        (lambda s: s['random']['training'].pop('numpy'), 'its random is not what'),
         (lambda s: s.pop('random'), 'random is missing'),
         (lambda s: s['components'].pop('optimizer_'), r"components \['criterion_', 'module_'\]"),
         (lambda s: s['components']['module_'].pop('out.bias'), r'net.module_: it lacks .out.bias'),
@@ -497,18 +504,19 @@ def test_state_that_does_not_fit_changes_nothing(change: Any, match: str) -> Non
     'change',
     [
         lambda s: s['callbacks']['own'].clear(),
-        lambda s: s['random']['training'].update(torch=b'short'),
-        lambda s: s['random']['training'].pop('numpy'),
+        lambda s: s['generators'].update(iterator_train__generator=torch.zeros(3)),
     ],
     ids=name_of,
 )
 def test_error_in_the_middle_is_taken_back(change: Any) -> None:
-    net = make(('own', OwnProtocol())).fit(*rows())
-    other = make(('own', OwnProtocol()), seed=3).fit(*rows(), epochs=1)
+    generator = torch.Generator()
+    net = make(('own', OwnProtocol()), iterator_train__generator=generator).fit(*rows())
+    other = make(('own', OwnProtocol()), seed=3, iterator_train__generator=generator)
+    other.fit(*rows(), epochs=1)
     state = net.state_dict()
     change(state)
     before, generator = results(other), torch.get_rng_state()
-    with pytest.raises((KeyError, RuntimeError)):
+    with pytest.raises((KeyError, TypeError)):
         other.load_state_dict(state)
     assert results(other) == before
     assert dict(other.callbacks_)['own'].count == 1
@@ -549,3 +557,185 @@ def test_regressor_and_plain_net() -> None:
         other = make(**kwargs, seed=9).initialize()
         other.load_state_dict(part.state_dict())
         assert results(other.partial_fit(X, target, epochs=MORE)) == results(whole)
+
+
+# --------------------------------------------------- what a state may and may not bring along
+
+
+def test_state_brings_no_settings_along() -> None:
+    checkpoint = Checkpoint(dirname='mine', f_params='mine.pt')
+    net = make(('cp', checkpoint)).initialize()
+    state = net.state_dict()
+    state['learnt'].update(torch_load_kwargs={'weights_only': False}, device='cuda:7')
+    state['callbacks']['cp'].update(
+        dirname='/theirs', f_params='t.pt', due_state_='t', dirname_='t'
+    )
+    state['callbacks']['stop'].update(patience=0, monitor='train_loss')
+    net.load_state_dict(state)
+    assert (net.torch_load_kwargs, net.device) == (None, 'cpu')
+    assert (checkpoint.dirname, checkpoint.f_params, checkpoint.due_state_) == (
+        'mine',
+        'mine.pt',
+        None,
+    )
+    stop = dict(net.callbacks_)['stop']
+    assert (stop.patience, stop.monitor) == (99, 'valid_loss')
+
+
+def test_state_can_be_loaded_twice() -> None:
+    net = make(optimizer__momentum=0.9).fit(*rows(), epochs=FIRST)
+    state = net.state_dict()
+
+    def go_on() -> Any:
+        net.load_state_dict(state)
+        return results(net.partial_fit(*rows(), epochs=MORE))
+
+    assert go_on() == go_on()
+
+
+def test_load_best_twice_restores_the_same(tmp_path: Any) -> None:
+    checkpoint = Checkpoint(
+        lambda net: len(net.history) == 2, dirname=tmp_path, load_best=True, f_history=None
+    )
+    net = make(('cp', checkpoint), optimizer__momentum=0.9).fit(*rows(), epochs=3)
+    momenta = [s['momentum_buffer'].tolist() for s in net.optimizer_.state.values()]
+    net.partial_fit(*rows(), epochs=2)
+    assert [s['momentum_buffer'].tolist() for s in net.optimizer_.state.values()] == momenta
+
+
+def test_going_back_forgets_what_came_later(tmp_path: Any) -> None:
+    checkpoint = Checkpoint(
+        lambda net: len(net.history) in (1, 3), dirname=tmp_path, load_best=True
+    )
+    net = make(('cp', checkpoint), lr=0.1).fit(*rows(), epochs=1)
+    state, before = net.state_dict(), results_of_weights(net)
+    net.partial_fit(*rows(), epochs=3)
+    assert results_of_weights(net) != before
+    net.load_state_dict(state)
+    with pytest.warns(UserWarning, match='was changed since'):
+        net.partial_fit(*rows(), epochs=1)
+    assert len(net.history) == 2
+
+
+def test_epoch_that_was_interrupted_leaves_no_state_due(tmp_path: Any) -> None:
+    class Interrupts(Callback):
+        def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+            if len(net.history) == 1:
+                raise RuntimeError('a fault')
+
+    files = dict.fromkeys(('f_params', 'f_optimizer', 'f_criterion', 'f_history'))
+    checkpoint = Checkpoint(
+        lambda net: len(net.history) == 1, dirname=tmp_path, f_state='state.pt', **files
+    )
+    net = make(('cp', checkpoint), ('interrupts', Interrupts()))
+    with pytest.raises(RuntimeError, match='a fault'):
+        net.fit(*rows())
+    net.partial_fit(*rows(), epochs=2)
+    assert not any(tmp_path.iterdir())
+
+
+def test_other_generators_of_numpy_are_kept() -> None:
+    before = np.random.get_bit_generator()
+    try:
+        np.random.set_bit_generator(np.random.PCG64(3))
+        whole = results(make().fit(*rows()))
+        # `make` seeds the usual generator only
+        np.random.set_bit_generator(np.random.PCG64(3))
+        net = make().fit(*rows(), epochs=FIRST)
+        data = pickle.dumps(net)
+        np.random.rand(5)
+        assert results(pickle.loads(data).partial_fit(*rows(), epochs=MORE)) == whole
+    finally:
+        np.random.set_bit_generator(before)
+
+
+def test_frozen_parameters_of_a_compiled_part() -> None:
+    class Parts(nn.Module):
+        def __init__(self, compiled: bool) -> None:
+            super().__init__()
+            part = nn.Linear(5, 2)
+            self.part = torch.compile(part, backend='eager') if compiled else part
+
+        def forward(self, x: Any) -> Any:
+            return self.part(x)
+
+    net = make(Freezer('part*bias'), module=Parts, module__compiled=True).fit(*rows(), epochs=1)
+    other = make(module=Parts, module__compiled=False).initialize()
+    other.load_state_dict(net.state_dict())
+    assert [p.requires_grad for p in other.module_.parameters()] == [True, False]
+
+
+class LongHistory(skorch.History):
+    """A history of a class of the user's."""
+
+
+@pytest.mark.parametrize('action', ['load_state_dict', 'load_best'])
+def test_class_of_the_history_stays(action: str, tmp_path: Any) -> None:
+    checkpoint = Checkpoint(lambda net: len(net.history) == 1, dirname=tmp_path, load_best=True)
+    net = make(('cp', checkpoint))
+    net.history = LongHistory()
+    net.fit(*rows(), epochs=2)
+    if action == 'load_state_dict':
+        net.load_state_dict(net.state_dict())
+    assert type(net.history) is LongHistory
+    assert len(net.history) == 1
+
+
+@pytest.mark.parametrize(
+    'value',
+    [
+        np.longdouble(1),
+        (lambda loop: loop.append(loop) or loop)([]),
+        nn.Linear(2, 2),
+        collections.defaultdict(int),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_is_no_plain_data_is_left_out(value: Any) -> None:
+    net = make(('keeps', KeepsMuch())).initialize()
+    dict(net.callbacks_)['keeps'].odd_ = value
+    assert 'odd_' not in net.state_dict()['callbacks']['keeps']
+
+
+def test_objects_in_an_array_keep_its_shape() -> None:
+    array = np.empty(2, object)
+    array[:] = [[1, 2], [3, 4]]
+    restored = from_plain(to_plain(array))
+    assert restored.shape == (2,)
+    assert restored.tolist() == [[1, 2], [3, 4]]
+
+
+def test_callback_that_cannot_be_saved_is_named() -> None:
+    class Odd(OwnProtocol):
+        def state_dict(self) -> dict[str, Any]:
+            return {'count': object()}
+
+    net = make(('odd', Odd())).initialize()
+    with pytest.raises(TypeError, match="callback 'odd' cannot be saved: a value of type object"):
+        net.state_dict()
+
+
+def test_lists_that_a_callback_fills_are_as_before_after_an_error() -> None:
+    class Fills(KeepsMuch):
+        def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+            self.nested_['a'].append('filled')
+            raise ValueError('half-way')
+
+    net = make(('fills', Fills())).fit(*rows(), epochs=1)
+    state, nested = net.state_dict(), dict(net.callbacks_)['fills'].nested_['a'][:]
+    with pytest.raises(ValueError, match='half-way'):
+        net.load_state_dict(state)
+    assert dict(net.callbacks_)['fills'].nested_['a'] == nested
+
+
+def test_callbacks_that_stop_after_the_epoch_hide_it_from_none() -> None:
+    seen = []
+
+    class Stops(Callback):
+        def on_epoch_complete(self, net: Any, **kwargs: Any) -> None:
+            seen.append(len(net.history))
+            raise StopTraining
+
+    net = make(('one', Stops()), ('two', Stops())).fit(*rows())
+    assert seen == [1, 1]
+    assert len(net.history) == 1

@@ -24,7 +24,7 @@ LEVELS = [
     ['utils', 'dataset', 'history', 'setter', 'scoring'],
     ['callbacks'],
     ['_params', '_components', '_routing'],
-    ['_persistence', '_pickling', '_safe'],
+    ['_persistence', '_pickling', '_run_state', '_safe'],
     ['net'],
     ['classifier', 'regressor', 'helper', 'probabilistic', 'hf', 'llm', 'cli', 'doctor'],
 ]

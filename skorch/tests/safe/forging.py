@@ -11,6 +11,9 @@ import torch
 from skorch._safe._file import checksum
 from skorch.tests.safe.nets import X_y, classifier, saved, tree_of
 
+# Under this key older pickles have a pickle inside the state of a net.
+KEY = '__cuda_dependent_attributes__'
+
 Change = Callable[[dict[str, Any], dict[str, torch.Tensor]], Any]
 
 
@@ -40,7 +43,32 @@ def in_net(name: str, node: Any) -> Change:
     """Return a change of an attribute of the net."""
 
     def change(tree: Any, pieces: Any) -> None:
-        tree['objects']['net']['net']['attributes'][name] = node
+        set_attribute(tree['objects']['net']['net'], name, node)
+
+    return change
+
+
+def set_attribute(payload: dict[str, Any], name: str, node: Any) -> None:
+    """Set an attribute in the payload of a net, in whichever of the two spellings it is."""
+    if 'attributes' in payload:
+        payload['attributes'][name] = node
+        return
+    pairs = payload['state']['dict']
+    pairs[:] = [*(pair for pair in pairs if pair[0] != name), [name, node]]
+
+
+def as_state(tree: Any, pieces: Any) -> None:
+    """Spell the attributes of the net as a state, which is for states that are no plain dict."""
+    payload = tree['objects']['net']['net']
+    payload['state'] = {'dict': [list(pair) for pair in payload.pop('attributes').items()]}
+
+
+def whole_state(node: Any) -> Change:
+    """Return a change of the whole state of the net."""
+
+    def change(tree: Any, pieces: Any) -> None:
+        payload = {'class': ['skorch', 'NeuralNetClassifier'], 'state': node}
+        tree['objects']['net']['net'] = payload
 
     return change
 
@@ -71,7 +99,7 @@ def new_object(cls: str, **payload: Any) -> Change:
     def change(tree: Any, pieces: Any) -> None:
         tree['objects']['new'] = {'object': {'class': [module, name], **payload}}
         callbacks = {'list': [{'tuple': ['new', {'ref': 'new'}]}]}
-        tree['objects']['net']['net']['attributes']['callbacks_'] = callbacks
+        set_attribute(tree['objects']['net']['net'], 'callbacks_', callbacks)
 
     return change
 

@@ -14,7 +14,7 @@ from torch import nn
 import skorch
 from skorch.callbacks import EarlyStopping
 from skorch.exceptions import DeviceWarning
-from skorch.tests.safe.forging import forged
+from skorch.tests.safe.forging import as_state, forged, set_attribute
 from skorch.tests.safe.nets import X_y, classifier, loaded, saved
 
 pytest.importorskip('safetensors')
@@ -31,7 +31,7 @@ def on(device: Any, content: bytes, tag: str = '') -> bytes:
     """Return a file as if the net had been saved on another device."""
 
     def change(tree: Any, pieces: Any) -> None:
-        tree['objects']['net']['net']['attributes']['device'] = device
+        set_attribute(tree['objects']['net']['net'], 'device', device)
         for info in tree['tensors'].values():
             if 'device' in info:
                 info['device'] = tag or device
@@ -112,12 +112,33 @@ def test_rule_gets_the_recorded_device(content: bytes) -> None:
     assert net.device == CPU
 
 
-def test_rule_of_the_net_itself() -> None:
+def as_reference(tree: Any, pieces: Any) -> None:
+    payload = tree['objects']['net']['net']
+    tree['objects']['state'], payload['state'] = payload['state'], {'ref': 'state'}
+
+
+def as_ordered_dict(tree: Any, pieces: Any) -> None:
+    payload = tree['objects']['net']['net']
+    payload['state'] = {'OrderedDict': {'items': payload['state']['dict']}}
+
+
+SPELLINGS: dict[str, Any] = {
+    'attributes': lambda tree, pieces: None,
+    'state': lambda tree, pieces: None,
+    'reference': as_reference,
+    'OrderedDict': as_ordered_dict,
+}
+
+
+@pytest.mark.parametrize('spelling', SPELLINGS)
+def test_rule_of_the_net_itself(spelling: str) -> None:
     options = {'map_location': {'cuda:1': 'cpu'}}
     content = saved(classifier(torch_load_kwargs=options).fit(*X_y()))
+    if spelling != 'attributes':
+        content = forged(content, as_state)
     with warnings.catch_warnings():
         warnings.simplefilter('error')
-        net = loaded(on('cuda:1', content))
+        net = loaded(forged(on('cuda:1', content), SPELLINGS[spelling]))
     assert (net.device, net.torch_load_kwargs) == (CPU, options)
 
 

@@ -44,7 +44,7 @@ def test_file_object_stays_open_and_is_read_from_its_position() -> None:
 
 
 def test_text_file(tmp_path: Path) -> None:
-    text = r'is open as text; open it in the mode "rb"'
+    text = "is one for text. Open it in mode 'rb'"
     with open(tmp_path / 'net', 'w+') as file, pytest.raises(TypeError, match=text):
         skorch.load(file)
 

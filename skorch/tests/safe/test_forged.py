@@ -19,7 +19,18 @@ import torch
 import skorch
 from skorch.exceptions import UntrustedTypesError
 from skorch.tests.safe import watched
-from skorch.tests.safe.forging import forged, honest, in_net, in_object, in_table, new_object, view
+from skorch.tests.safe.forging import (
+    KEY,
+    as_state,
+    forged,
+    honest,
+    in_net,
+    in_object,
+    in_table,
+    new_object,
+    view,
+    whole_state,
+)
 from skorch.tests.safe.nets import X_y, classifier, loaded, saved, tree_of
 
 pytest.importorskip('safetensors')
@@ -121,6 +132,10 @@ def compiled_number(tree: Any, pieces: Any) -> None:
     in_net('lr', {'ref': 'a'})(tree, pieces)
 
 
+def without_state(tree: Any, pieces: Any) -> None:
+    tree['objects']['net']['net'] = {'class': ['skorch', 'NeuralNetClassifier']}
+
+
 WEIGHT = 'module_/weight'
 MODULE = {'ref': 'module_'}
 
@@ -185,6 +200,7 @@ DAMAGED: dict[str, tuple[Any, str]] = {
     'odd name': (in_net('lr', {'name': ['os']}), 'is to be a name'),
     'odd bytes': (in_net('lr', {'bytes': 'ä'}), 'is to be base64'),
     'odd float': (in_net('lr', {'float': '1'}), 'is to be one of nan'),
+    'odd integer': (in_net('lr', {'int': '0x_1'}), 'is to be a number in hexadecimal digits'),
     'odd path': (in_net('lr', {'path': ['Popen', 'a']}), "no kind of paths 'Popen'"),
     'odd time': (in_net('lr', {'datetime': ['sleep', '9']}), "no kind of times 'sleep'"),
     'odd torch value': (in_net('lr', {'torch': 'load'}), "torch has no 'load'"),
@@ -285,8 +301,26 @@ DAMAGED: dict[str, tuple[Any, str]] = {
         'the optimizer of a scheduler is none',
     ),
     'old pickle inside': (
-        in_net('__cuda_dependent_attributes__', {'bytes': 'gASVKgA='}),
+        in_net(KEY, {'bytes': 'gASVKgA='}),
         'one of older pickles',
+    ),
+    'old pickle in a key of its own class': (
+        in_net('lr', {'dict': [[{'scalar': {'dtype': '<U29', 'value': KEY}}, 1]]}),
+        'one of older pickles',
+    ),
+    'old pickle in the history': (
+        in_object('history_', {'rows': [{KEY: 1}]}),
+        'one of older pickles',
+    ),
+    'no state at all': (without_state, 'the state of NeuralNetClassifier is a NoneType'),
+    'state of another type': (whole_state({'list': []}), 'the state of NeuralNetClassifier is a l'),
+    'state of pairs': (
+        whole_state({'list': [{'tuple': ['lr', 1]}]}),
+        'the state of NeuralNetClassifier is a list',
+    ),
+    'state with numbers as keys': (
+        whole_state({'dict': [[1, 1]]}),
+        'the state of NeuralNetClassifier is a dict',
     ),
     'compiler from the file': (
         in_net('compile__options', {'dict': [['cpp.cxx', {'tuple': ['/bin/sh']}]]}),
@@ -304,11 +338,16 @@ DAMAGED: dict[str, tuple[Any, str]] = {
 }
 
 
-@pytest.fixture(scope='module')
-def report(tmp_path_factory: pytest.TempPathFactory) -> Any:
+def honest_as(spelling: str) -> bytes:
+    """Return the file of a small fitted net, its attributes in one of the two spellings."""
+    return honest() if spelling == 'attributes' else forged(honest(), as_state)
+
+
+@pytest.fixture(scope='module', params=['attributes', 'state'])
+def report(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Load all forged files in another process that watches itself."""
     folder = tmp_path_factory.mktemp('forged')
-    content = honest()
+    content = honest_as(request.param)
     (folder / 'honest').write_bytes(content)
     changes = {**UNTRUSTED, **{name: change for name, (change, _) in DAMAGED.items()}}
     for number, change in enumerate(changes.values()):
@@ -329,7 +368,11 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 def test_honest_file_loads(report: Any) -> None:
     assert report['honest'] == {'load': '', 'inspect': '', 'events': []}
-    assert loaded(honest()).predict(X_y()[0]).shape == (60,)
+
+
+@pytest.mark.parametrize('spelling', ['attributes', 'state'])
+def test_honest_net_predicts(spelling: str) -> None:
+    assert loaded(honest_as(spelling)).predict(X_y()[0]).shape == (60,)
 
 
 @pytest.mark.parametrize('name', UNTRUSTED)
@@ -448,10 +491,13 @@ def test_appended(tmp_path: Path) -> None:
         skorch.load(tmp_path / 'net')
 
 
-def test_load_options_cannot_switch_safety_off() -> None:
-    net = classifier(torch_load_kwargs={'weights_only': False, 'map_location': 'cpu'})
+@pytest.mark.parametrize('spelling', ['attributes', 'state'])
+def test_load_options_cannot_switch_safety_off(spelling: str) -> None:
+    content = saved(classifier(torch_load_kwargs={'weights_only': False, 'map_location': 'cpu'}))
+    if spelling == 'state':
+        content = forged(content, as_state)
     with pytest.warns(UserWarning, match="'weights_only' or 'pickle_module' .* were left out"):
-        new = loaded(saved(net))
+        new = loaded(content)
     assert new.torch_load_kwargs == {'map_location': 'cpu'}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import os
 import subprocess
 import sys
 import textwrap
@@ -16,6 +17,7 @@ import torch
 from torch import nn
 
 import skorch
+from skorch import NeuralNetClassifier
 from skorch._safe._names import Trusted, name_of
 from skorch._safe._table import CALLABLES, CLASSES
 from skorch.exceptions import SkorchException, UntrustedTypesError
@@ -225,3 +227,37 @@ class TestTable:
         module, _, qualname = name.rpartition('.')
         assert not Trusted().allows((module, qualname), as_class=False)
         assert not Trusted().allows_part(name)
+
+
+def test_name_of_a_script_says_where_to_look(tmp_path: Path) -> None:
+    """What was defined in a script has another name wherever it is opened."""
+    script = (
+        'import numpy as np\nfrom torch import nn\nfrom skorch import NeuralNetClassifier\n'
+        'class Net(nn.Linear):\n    pass\n'
+        'net = NeuralNetClassifier(Net(3, 2), criterion=nn.CrossEntropyLoss, verbose=0)\n'
+        "net.initialize().save('net.skorch')\n"
+    )
+    (tmp_path / 'train.py').write_text(script)
+    root = str(Path(skorch.__file__).parent.parent)
+    environment = {**os.environ, 'PYTHONPATH': root}
+    subprocess.run([sys.executable, 'train.py'], cwd=tmp_path, check=True, env=environment)
+    with pytest.raises(UntrustedTypesError, match='__main__ are of the script that saved the file'):
+        skorch.load(tmp_path / 'net.skorch')
+    with pytest.raises(ValueError, match='Import it from where it is now, and pass it itself'):
+        skorch.load(tmp_path / 'net.skorch', trusted=['__main__.Net'])
+
+    class Net(nn.Linear):
+        pass
+
+    Net.__qualname__ = 'Net'
+    assert skorch.load(tmp_path / 'net.skorch', trusted=[Net]).module_.in_features == 3
+
+
+def test_sampler_needs_no_trust(tmp_path: Path) -> None:
+    sampler = torch.utils.data.WeightedRandomSampler([0.5, 0.5], 2)
+    net = NeuralNetClassifier(
+        nn.Linear(3, 2), criterion=nn.CrossEntropyLoss, iterator_train__sampler=sampler
+    ).initialize()
+    net.save(tmp_path / 'net')
+    opened = skorch.load(tmp_path / 'net').get_params()['iterator_train__sampler']
+    assert opened.weights.tolist() == [0.5, 0.5]

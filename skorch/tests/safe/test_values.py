@@ -26,6 +26,7 @@ from skorch._safe._file import opened
 from skorch._safe._tree import Tree
 from skorch.callbacks import Callback
 from skorch.tests.naming import name_of
+from skorch.tests.safe.forging import KEY
 from skorch.tests.safe.nets import X_y, again, classifier, header_of, saved, tree_of
 
 pytest.importorskip('safetensors')
@@ -125,6 +126,28 @@ PLAIN = [
     *(Point(1, [2]), Text('t'), Color.RED, Outer.Inner, len, np.exp, np.mean, torch.relu),
     *(torch.nn.functional.gelu, nn.Linear, torch.optim.lr_scheduler.StepLR),
 ]
+
+
+LONG = 7**9000  # has more digits than Python writes and reads
+
+
+@pytest.mark.parametrize(
+    'make',
+    [
+        lambda number: number,
+        lambda number: -number,
+        lambda number: {number: 1},
+        lambda number: {(number, 1): 1},
+        lambda number: {number, 1},
+        lambda number: range(number),
+        lambda number: np.array([number, 'a'], dtype=object),
+    ],
+    ids=['alone', 'negative', 'key', 'in a key', 'in a set', 'range', 'array'],
+)
+def test_long_integers(make: Any) -> None:
+    found = through_file(make(LONG))
+    same = found == make(LONG)
+    assert np.all(same)
 
 
 @pytest.mark.parametrize('value', PLAIN, ids=range(len(PLAIN)))
@@ -429,6 +452,19 @@ class TestRefused:
         with pytest.raises(TypeError, match=f'^Cannot save callbacks/mine/value/inner.*{text}'):
             skorch.save(net, tmp_path / 'net')
         assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize('value', [KEY, {KEY: 1}], ids=['text', 'key'])
+def test_key_of_older_pickles_is_refused(value: Any) -> None:
+    with pytest.raises(TypeError, match=r'^Cannot save callbacks/Holder/value.*the key under'):
+        saved(classifier(callbacks=[('Holder', Holder(value))]))
+
+
+def test_attribute_of_older_pickles_is_refused() -> None:
+    net = classifier()
+    setattr(net, KEY, b'')
+    with pytest.raises(TypeError, match=f'Cannot save state/key {KEY}.*the key under which'):
+        saved(net)
 
 
 def test_open_file_is_refused() -> None:
