@@ -126,8 +126,6 @@ def open_atomic(f: Any, mode: str = 'wb', encoding: str | None = None) -> Iterat
 
     """
     if not isinstance(f, str | bytes | os.PathLike):
-        if 'b' in mode:
-            check_binary_file(f, mode)
         yield f
         return
     target = os.path.realpath(os.fsdecode(f))

@@ -329,6 +329,8 @@ def write_state(state: Any, f: Any, use_safetensors: bool) -> None:
         If something else than a tensor is to go into a safetensors file.
 
     """
+    if not isinstance(f, str | bytes | os.PathLike):
+        check_binary_file(f, 'wb')
     if use_safetensors:
         safetensors = require('safetensors.torch', 'save_params(use_safetensors=True)')
         content = safetensors.save(_separate_tensors(state, f), metadata={'format': 'pt'})

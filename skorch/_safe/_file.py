@@ -63,6 +63,8 @@ def write(f: Any, tree: Mapping[str, Any], pieces: Mapping[str, torch.Tensor], c
         If it cannot be written.
 
     """
+    if not isinstance(f, str | bytes | os.PathLike):
+        check_binary_file(f, 'wb')
     require('safetensors', 'Saving a net without pickle')  # without it nobody could load the file
     text = json.dumps(tree, allow_nan=False, separators=(',', ':'))
     # Wide numbers come first, so that all begin at multiples of their size.

@@ -17,6 +17,7 @@ import torch
 import skorch
 from skorch import _safe
 from skorch.callbacks import Checkpoint, EarlyStopping
+from skorch.tests.naming import name_of as case_name
 from skorch.tests.safe.forging import forged, honest
 from skorch.tests.safe.nets import X_y, again, classifier, header_of, loaded, saved
 from skorch.tests.safe.test_names import Mine
@@ -206,6 +207,30 @@ class TestInspect:
     def test_needs_nothing(self, capsys: pytest.CaptureFixture) -> None:
         assert skorch.inspect(io.BytesIO(honest())).untrusted == []
         assert 'skorch.load needs nothing in trusted.' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ('file', 'match'),
+    [
+        (io.StringIO(), "is one for text. Open it in mode 'wb'"),
+        (3, '3, of type int, is neither a path nor a file object'),
+        (None, 'None, of type NoneType, is neither a path nor a file object'),
+    ],
+    ids=case_name,
+)
+def test_what_is_no_file_is_told(file: Any, match: str) -> None:
+    net = classifier().initialize()
+    with pytest.raises(TypeError, match=match):
+        net.save(file)
+    with pytest.raises(TypeError, match=match.replace('wb', 'rb')):
+        skorch.load(file)
+
+
+def test_file_object_at_its_end_is_told() -> None:
+    file = io.BytesIO()
+    classifier().initialize().save(file)
+    with pytest.raises(ValueError, match=r"'BytesIO' stands at its end. Call its seek\(0\)"):
+        skorch.load(file)
 
 
 def test_file_of_format_1() -> None:
