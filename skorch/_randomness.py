@@ -157,6 +157,36 @@ def random_state_of(net: Any) -> dict[str, Any] | None:
     }
 
 
+_BIT_GENERATORS = {
+    cls.__name__: cls
+    for cls in (
+        *(np.random.MT19937, np.random.PCG64, np.random.PCG64DXSM),
+        *(np.random.Philox, np.random.SFC64),
+    )
+}
+
+
+def is_random_state(noted: Any) -> bool:
+    """Return whether the generators would take what a net has noted, by trying others.
+
+    Parameters
+    ----------
+    noted : object
+        From :func:`random_state_of`, or from a file that somebody made up.
+
+    """
+    try:
+        for packed in filter(None, (noted['training'], noted['observers'])):
+            cpu, _, numpy_state, python_state = unpacked_state(packed)
+            torch.Generator().set_state(cpu)
+            random.Random().setstate(python_state)
+            bits = _BIT_GENERATORS[numpy_state['bit_generator']]()
+            np.random.RandomState(bits).set_state(numpy_state)
+    except (TypeError, ValueError, KeyError, AttributeError, RuntimeError, OverflowError):
+        return False
+    return True
+
+
 def note_random_state(net: Any) -> None:
     """Note where the random numbers of the training that ends go on."""
     vars(net)[STATE] = random_state_of(net)
@@ -170,8 +200,10 @@ def forget_random_state(net: Any) -> None:
 
 def resume_when_trained(net: Any) -> None:
     """Let a net that was opened from a file train on with the random numbers that it noted."""
-    if vars(net).get(STATE) is not None:
+    if is_random_state(vars(net).get(STATE)):
         vars(net)[_RESUMES] = True
+    else:
+        forget_random_state(net)
 
 
 def resume_random_state(net: Any) -> None:

@@ -7,7 +7,6 @@ It is plain data throughout, so that a file of it is read without running anythi
 from __future__ import annotations
 
 import copy
-import random
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
@@ -28,6 +27,7 @@ from skorch._plain import from_plain, plain_items, to_plain
 from skorch._randomness import (
     STATE,
     get_random_state,
+    is_random_state,
     random_state_of,
     resume_when_trained,
     set_random_state,
@@ -171,22 +171,6 @@ def _misfit(net: Any, state: Any) -> str:
     return ''
 
 
-def _is_random_state(noted: Any) -> bool:
-    """Return whether the generators would take a state; tried on generators of its own."""
-    if noted is None:
-        return True
-    try:
-        for packed in filter(None, (noted['training'], noted['observers'])):
-            cpu, _, numpy_state, python_state = unpacked_state(packed)
-            torch.Generator().set_state(cpu)
-            random.Random().setstate(python_state)
-            bits = getattr(np.random, numpy_state['bit_generator'])()
-            np.random.RandomState(bits).set_state(numpy_state)
-    except (TypeError, ValueError, KeyError, AttributeError, RuntimeError):
-        return False
-    return True
-
-
 def _is_list_of(kind: Any, value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(each, kind) for each in value)
 
@@ -195,7 +179,7 @@ _SOUND: dict[str, Callable[[Any], bool]] = {
     'history': lambda rows: _is_list_of(Mapping, rows),
     'frozen': lambda frozen: all(_is_list_of(str, names) for names in frozen.values()),
     'callbacks': lambda states: all(isinstance(each, Mapping) for each in states.values()),
-    'random': _is_random_state,
+    'random': lambda noted: noted is None or is_random_state(noted),
 }
 
 

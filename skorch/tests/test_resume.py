@@ -481,6 +481,7 @@ def test_callback_with_a_protocol_of_its_own() -> None:
         (lambda s: s['random'].update(observers={'torch': b''}), 'its random is not what'),
         (lambda s: s['random']['training'].update(torch=b'short'), 'its random is not what'),
         (lambda s: s['random']['training'].pop('numpy'), 'its random is not what'),
+        (lambda s: s['random']['training']['numpy'].update(bit_generator='seed'), 'its random is'),
         (lambda s: s.pop('random'), 'random is missing'),
         (lambda s: s['components'].pop('optimizer_'), r"components \['criterion_', 'module_'\]"),
         (lambda s: s['components']['module_'].pop('out.bias'), r'net.module_: it lacks .out.bias'),
@@ -739,3 +740,10 @@ def test_callbacks_that_stop_after_the_epoch_hide_it_from_none() -> None:
     net = make(('one', Stops()), ('two', Stops())).fit(*rows())
     assert seen == [1, 1]
     assert len(net.history) == 1
+
+
+@pytest.mark.parametrize('noted', [None, 3, {}, {'training': {'torch': b''}, 'observers': None}])
+def test_noted_numbers_that_make_no_sense_are_not_used(noted: Any) -> None:
+    net = make(callbacks=None).fit(*rows(), epochs=1)
+    net._random_state_ = noted
+    pickle.loads(pickle.dumps(net)).partial_fit(*rows(), epochs=1)
