@@ -280,7 +280,7 @@ def _reason_of_torch_file(head: bytes, exc: Exception) -> str:
             "the file, load it with torch_load_kwargs={'weights_only': False}."
         )
     # torch.save itself writes protocol 2.
-    if head[:1] == b'\x80' and head[1] > 2:
+    if head[:1] == b'\x80' and head[1:2] > b'\x02':
         return (
             'it is a pickle of something else, perhaps of a whole net, which pickle.load opens. A '
             'pickle is a program: open only what you trust.'

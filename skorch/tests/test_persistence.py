@@ -848,6 +848,14 @@ class TestWrongFiles:
         with pytest.raises(EOFError, match=r'it stands at its end. Call its seek\(0\)'):
             net.load_params(f_params=file)
 
+    @pytest.mark.parametrize('content', [b'\x80', b'\x80\x05', b'P', b'PK'])
+    def test_first_bytes_alone(self, content: bytes, tmp_path: Path) -> None:
+        (tmp_path / 'file').write_bytes(content)
+        with pytest.raises(
+            (RuntimeError, EOFError, pickle.UnpicklingError), match='cannot be loaded'
+        ):
+            fitted().load_params(f_params=tmp_path / 'file')
+
     def test_checkpoint_that_is_none(self) -> None:
         with pytest.raises(TypeError, match=r"has to be a Checkpoint, .* got 'folder'"):
             fitted().load_params(checkpoint='folder')
