@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import numpy as np
+
 from skorch._safe._table import CALLABLES, CLASSES, PARTS_OF_ESTIMATORS
 
 Name = tuple[str, str]
@@ -62,7 +64,9 @@ def name_of(obj: Any) -> Name:
 
 
 def _possible_names(obj: Any) -> list[Name]:
-    module = str(getattr(obj, '__module__', None) or '')
+    # Releases of numpy before 2 give its universal functions no module.
+    default = 'numpy' if isinstance(obj, np.ufunc) else ''
+    module = str(getattr(obj, '__module__', None) or default)
     short = getattr(obj, '__name__', '')
     public = [(home, short) for home in _homes_of(module)]
     return [*public, (module, getattr(obj, '__qualname__', short))]
