@@ -75,7 +75,7 @@ def _is_special(path: str) -> bool:
 
 
 def check_binary_file(f: Any, mode: str) -> None:
-    """Raise if something is no file object for bytes.
+    """Raise if something is neither a path nor a file object for bytes.
 
     Parameters
     ----------
@@ -88,6 +88,8 @@ def check_binary_file(f: Any, mode: str) -> None:
     TypeError
 
     """
+    if isinstance(f, str | bytes | os.PathLike):
+        return
     method = 'read' if 'r' in mode else 'write'
     if isinstance(f, io.TextIOBase):
         raise TypeError(f'The file object {f!r} is one for text. Open it in mode {mode!r}.')

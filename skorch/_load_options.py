@@ -153,6 +153,24 @@ def put_storage(storage: Any, device: torch.device) -> Any:
     return torch.serialization.default_restore_location(storage, str(device))
 
 
+def put_tensor(tensor: torch.Tensor, location: Any, tag: str = 'cpu') -> torch.Tensor:
+    """Move a tensor that was read to the CPU to where the map location of a plan says.
+
+    Parameters
+    ----------
+    tensor : torch.Tensor
+    location : str, torch.device or callable
+    tag : str
+        Where the tensor was when it was saved.
+
+    """
+    if not callable(location):
+        return tensor.to(location)
+    storage = location(tensor.untyped_storage(), tag)
+    place = (tensor.storage_offset(), tensor.size(), tensor.stride())
+    return torch.empty(0, dtype=tensor.dtype, device=storage.device).set_(storage, *place)
+
+
 def _is_usable(device: DeviceLike) -> bool:
     return device is not None and is_usable(torch.device(device))
 

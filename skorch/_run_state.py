@@ -34,9 +34,9 @@ from skorch._randomness import (
     unpacked_state,
 )
 from skorch._state_checks import plain_key
+from skorch._state_files import check_initialized
 from skorch._structures import uncompiled
 from skorch._version import __version__
-from skorch.exceptions import NotInitializedError
 
 FORMAT = 1
 
@@ -65,7 +65,7 @@ def run_state(net: Any) -> dict[str, Any]:
         If the history holds something that is no plain data.
 
     """
-    _check_initialized(net, 'save')
+    check_initialized(net, 'save')
     learnt = {name: value for name, value in vars(net).items() if name in net._learnt_from_data}
     return {
         'format': FORMAT,
@@ -97,7 +97,7 @@ def load_run_state(net: Any, state: Mapping[str, Any]) -> None:
         If the state does not fit the net.
 
     """
-    _check_initialized(net, 'load')
+    check_initialized(net, 'load')
     # Optimizers keep the tensors that they are given, and the dict is the caller's.
     make_all(changes_to_run_state(net, copy.deepcopy(state), 'What was given'))
 
@@ -133,14 +133,6 @@ def changes_to_run_state(net: Any, state: Any, source: str) -> list[Change]:
         change_of_rows(net, from_plain(state['history'])),
         _change_of_random_state(net, state['random']),
     ]
-
-
-def _check_initialized(net: Any, action: str) -> None:
-    if not net.initialized_:
-        raise NotInitializedError(
-            f'Cannot {action} the state of a net that is not initialized. Call initialize or fit '
-            f'first.'
-        )
 
 
 def _check_state(net: Any, state: Any, source: str) -> None:

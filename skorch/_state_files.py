@@ -16,7 +16,7 @@ import torch
 from skorch._checksums import DamagedFileError, archive_verified
 from skorch._damage import what_torch_says
 from skorch._files import check_binary_file, open_atomic
-from skorch._load_options import LoadPlan, Source, call_torch_load
+from skorch._load_options import LoadPlan, Source, call_torch_load, put_tensor
 from skorch._optional import require
 from skorch._saved_arrays import safe_numpy_globals, with_plain_arrays
 from skorch.exceptions import NotInitializedError
@@ -111,12 +111,23 @@ def _attribute_in(net: Any, argument: str) -> str:
     return RUN if is_run else attribute_of(argument)
 
 
-def _check_component(net: Any, argument: str, attribute: str, action: str) -> None:
+def check_initialized(net: Any, action: str) -> None:
+    """Raise if a net has no components yet, of which the state could be saved or loaded.
+
+    Raises
+    ------
+    NotInitializedError
+
+    """
     if not net.initialized_:
         raise NotInitializedError(
             f'Cannot {action} the state of a net that is not initialized. Call initialize or fit '
             f'first.'
         )
+
+
+def _check_component(net: Any, argument: str, attribute: str, action: str) -> None:
+    check_initialized(net, action)
     if attribute == RUN:
         return
     if not argument.startswith('f_') or not hasattr(net, attribute):
@@ -140,8 +151,7 @@ class StateFile:
 
     def __init__(self, f: Any) -> None:
         self.is_path = isinstance(f, str | bytes | os.PathLike)
-        if not self.is_path:
-            check_binary_file(f, 'rb')
+        check_binary_file(f, 'rb')
         self.f: Any = os.fsdecode(f) if isinstance(f, bytes) else f
         self.start = None if self.is_path else f.tell()
 
@@ -297,21 +307,13 @@ def _read_safetensors(file: StateFile, plan: LoadPlan) -> dict[str, torch.Tensor
     if _is_whole_net(file):
         raise _WholeNetError(_WHOLE_NET)
     location = plan.kwargs['map_location']
-    if callable(location):
-        return {key: _moved(value, location) for key, value in _load(file, safetensors).items()}
-    if file.is_path:
+    if file.is_path and not callable(location):
         return safetensors.load_file(file.f, device=str(location))
-    return {key: value.to(location) for key, value in _load(file, safetensors).items()}
+    return {key: put_tensor(value, location) for key, value in _load(file, safetensors).items()}
 
 
 def _load(file: StateFile, safetensors: Any) -> dict[str, torch.Tensor]:
     return safetensors.load_file(file.f) if file.is_path else safetensors.load(file.read())
-
-
-def _moved(tensor: torch.Tensor, rule: Any) -> torch.Tensor:
-    storage = rule(tensor.untyped_storage(), 'cpu')
-    place = (tensor.storage_offset(), tensor.size(), tensor.stride())
-    return torch.empty(0, dtype=tensor.dtype, device=storage.device).set_(storage, *place)
 
 
 def write_state(state: Any, f: Any, use_safetensors: bool) -> None:
@@ -329,8 +331,7 @@ def write_state(state: Any, f: Any, use_safetensors: bool) -> None:
         If something else than a tensor is to go into a safetensors file.
 
     """
-    if not isinstance(f, str | bytes | os.PathLike):
-        check_binary_file(f, 'wb')
+    check_binary_file(f, 'wb')
     if use_safetensors:
         safetensors = require('safetensors.torch', 'save_params(use_safetensors=True)')
         content = safetensors.save(_separate_tensors(state, f), metadata={'format': 'pt'})

@@ -63,8 +63,7 @@ def write(f: Any, tree: Mapping[str, Any], pieces: Mapping[str, torch.Tensor], c
         If it cannot be written.
 
     """
-    if not isinstance(f, str | bytes | os.PathLike):
-        check_binary_file(f, 'wb')
+    check_binary_file(f, 'wb')
     require('safetensors', 'Saving a net without pickle')  # without it nobody could load the file
     text = json.dumps(tree, allow_nan=False, separators=(',', ':'))
     # Wide numbers come first, so that all begin at multiples of their size.
@@ -249,8 +248,7 @@ def opened(f: Any) -> Iterator[Source]:
     name = repr(os.fsdecode(f) if is_path else getattr(f, 'name', type(f).__name__))
     name = name if is_path else f'the file object {name}'
     require('safetensors', 'skorch.load')
-    if not is_path:
-        check_binary_file(f, 'rb')
+    check_binary_file(f, 'rb')
     content = b'' if is_path else f.read()
     if not is_path and not content and f.tell():
         raise ValueError(f'{name} stands at its end. Call its seek(0) first.')

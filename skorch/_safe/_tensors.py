@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from skorch._load_options import put_tensor
 from skorch._safe._nodes import demand, natural
 from skorch._safe._pieces import span
 
@@ -128,16 +129,8 @@ class Tensors:
 
     def _piece(self, name: str, tag: str) -> torch.Tensor:
         if name not in self._moved:
-            self._moved[name] = _put(self._pieces.pop(name), self._location_for(name), tag)
+            self._moved[name] = put_tensor(self._pieces.pop(name), self._location_for(name), tag)
         return self._moved[name]
-
-
-def _put(tensor: torch.Tensor, location: Any, tag: str) -> torch.Tensor:
-    if not callable(location):
-        return tensor.to(location)
-    storage = location(tensor.untyped_storage(), tag)
-    place = (tensor.storage_offset(), tensor.size(), tensor.stride())
-    return torch.empty(0, dtype=tensor.dtype, device=storage.device).set_(storage, *place)
 
 
 def _viewed(piece: torch.Tensor, view: Mapping[str, Any], name: str) -> torch.Tensor:
