@@ -24,7 +24,7 @@ from skorch._state_checks import (
     renamed,
     with_defaults,
 )
-from skorch._structures import uncompiled
+from skorch._structures import inner_module
 from skorch.history import History
 
 
@@ -73,7 +73,7 @@ def component_of(net: Any, attribute: str, argument: str | None = None) -> Any:
         If it has no state, as a loss function has none.
 
     """
-    component = uncompiled(getattr(net, attribute))
+    component = inner_module(getattr(net, attribute))
     if not has_state(component):
         hint = f' Leave out {argument}.' if argument else ''
         raise AttributeError(

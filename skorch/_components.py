@@ -30,7 +30,7 @@ from skorch._checks import (
 from skorch._naming import uniquely_named, with_name
 from skorch._params import reinit_message
 from skorch._randomness import forget_random_state
-from skorch._structures import uncompiled
+from skorch._structures import inner_module
 from skorch.callbacks import PrintLog
 from skorch.exceptions import SkorchAttributeError
 from skorch.history import History
@@ -320,7 +320,7 @@ class ComponentsMixin(BaseEstimator):
         for name in (*self._modules, *self._criteria):
             given = getattr(self, name, None)
             known = self._initial_states_.get(name)
-            in_use = uncompiled(getattr(self, f'{name}_'))
+            in_use = inner_module(getattr(self, f'{name}_'))
             if given is not in_use or not isinstance(given, nn.Module):
                 continue
             if known is None or known.instance is not given:

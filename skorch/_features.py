@@ -13,7 +13,7 @@ from sklearn.utils.validation import validate_data
 
 from skorch._convert import frame_to_array, is_list_of_rows, rows_to_array
 from skorch._indexing import is_pandas_ndframe
-from skorch._structures import uncompiled
+from skorch._structures import inner_module
 
 
 def is_frame(X: Any) -> bool:
@@ -32,7 +32,7 @@ def columns_go_by_name(module: Any, columns: Any) -> bool:
         Names of the columns.
 
     """
-    module = uncompiled(module)
+    module = inner_module(module)
     names = list(columns)
     if not names or not all(isinstance(name, str) for name in names):
         return False

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import operator
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
 
 from skorch._checks import nearest
+from skorch._rowparams import rows_of
+from skorch._structures import first_of
+from skorch.dataset import get_len
 
 _MISSING = object()
 
@@ -140,3 +144,19 @@ def parse_json(content: str | bytes, source: str) -> list[dict[str, Any]]:
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise ValueError(f'{source} is not a history: it is JSON, but not a list of dicts. {hint}')
     return rows
+
+
+def figures_of(batch: Any, step: Mapping[str, Any]) -> dict[str, float]:
+    """Return what the history notes of a batch: its loss, its size, and its weight if it has one.
+
+    Parameters
+    ----------
+    batch : tuple (Xi, yi)
+    step : dict
+        What came of it, with the ``loss``.
+
+    """
+    figures = {'loss': step['loss'].item(), 'batch_size': get_len(first_of(batch))}
+    if 'sample_weight' in rows_of(batch):
+        figures['batch_weight'] = rows_of(batch)['sample_weight'].sum().item()
+    return figures

@@ -19,7 +19,7 @@ from torch.overrides import TorchFunctionMode
 
 from skorch._indexing import flatten
 from skorch._signatures import accepted_by
-from skorch._structures import uncompiled
+from skorch._structures import inner_module
 
 CROSS_ENTROPY_LOSSES = (nn.CrossEntropyLoss, F.cross_entropy)
 CLASS_INDEX_LOSSES = (*CROSS_ENTROPY_LOSSES, nn.NLLLoss, F.nll_loss)
@@ -67,7 +67,7 @@ PAIRING_FUNCTIONS = (
 def unwrapped(criterion: Any) -> Any:
     """Return the criterion inside of partials and compiled modules."""
     while True:
-        inner = uncompiled(criterion)
+        inner = inner_module(criterion)
         inner = inner.func if isinstance(inner, functools.partial) else inner
         if inner is criterion:
             return criterion
@@ -99,7 +99,7 @@ def has_own_code(criterion: Any) -> bool:
 
 def setting_of(criterion: Any, name: str, default: Any = None) -> Any:
     """Return what a criterion was made with, such as its ``weight`` or ``ignore_index``."""
-    module = uncompiled(criterion)
+    module = inner_module(criterion)
     keywords = getattr(module, 'keywords', {})
     return keywords[name] if name in keywords else getattr(module, name, default)
 
@@ -422,7 +422,7 @@ def takes(func: Any, name: str) -> bool:
 
 def unreduced(criterion: Any, y_pred: Any, y_true: Any) -> tuple[str, torch.Tensor]:
     """Return the reduction of a criterion and its loss for each row or element."""
-    module = uncompiled(criterion)
+    module = inner_module(criterion)
     is_module = isinstance(module, nn.Module)
     if is_module and isinstance(getattr(module, 'reduction', None), str):
         reduction = str(module.reduction)

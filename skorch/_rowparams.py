@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset, Subset, default_collate
 
+from skorch._convert import to_device
 from skorch._indexing import multi_indexing
 
 _ATTRIBUTE = '_skorch_row_params'
@@ -82,6 +83,11 @@ class RowBatch(list):
     def __init__(self, batch: Any, row_params: dict[str, Any]) -> None:
         super().__init__(batch)
         self.row_params = row_params
+
+    def to(self, device: Any, **kwargs: Any) -> RowBatch:
+        """Return the batch on a device, as accelerate asks for it."""
+        row_params = {k: v.to(device, **kwargs) for k, v in self.row_params.items()}
+        return RowBatch(to_device(list(self), device), row_params)
 
     def pin_memory(self) -> RowBatch:
         """Pin the tensors of the batch; torch calls this where ``pin_memory=True``."""

@@ -35,7 +35,7 @@ from skorch._randomness import (
 )
 from skorch._state_checks import plain_key
 from skorch._state_files import check_initialized
-from skorch._structures import uncompiled
+from skorch._structures import inner_module
 from skorch._version import __version__
 
 FORMAT = 1
@@ -180,7 +180,7 @@ _SOUND: dict[str, Callable[[Any], bool]] = {
 
 def _modules(net: Any) -> Iterator[tuple[str, nn.Module]]:
     for name in (*net._modules, *net._criteria):
-        module = uncompiled(getattr(net, f'{name}_', None))
+        module = inner_module(getattr(net, f'{name}_', None))
         if isinstance(module, nn.Module):
             yield f'{name}_', module
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from skorch._structures import uncompiled
+from skorch._structures import inner_module
 
 
 class Accepted(NamedTuple):
@@ -36,7 +36,7 @@ def _accepted_by_signature(func: Callable[..., Any]) -> Accepted:
 
 def accepted_by(func: Any) -> Accepted:
     """Return the keyword arguments that ``func`` takes; a module is asked for its ``forward``."""
-    func = uncompiled(func)
+    func = inner_module(func)
     func = getattr(func, 'forward', func)
     if not callable(func):
         return NOTHING

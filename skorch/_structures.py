@@ -17,13 +17,16 @@ from skorch._convert import cast_floating
 
 # Name that torch.compile gives to a module inside the one that it makes.
 COMPILED = '_orig_mod'
+# Those of torch that spread a module over devices or processes; inside it is called 'module'.
+PARALLEL = (nn.parallel.DistributedDataParallel, nn.DataParallel)
 
 
-def uncompiled(component: Any) -> Any:
-    """Return the module inside a compiled one, anything else as it is."""
+def inner_module(component: Any) -> Any:
+    """Return the module inside a compiled or parallel one, anything else as it is."""
     while isinstance(component, nn.Module):
         # asked for among the submodules, since a module may make up attributes of any name
-        inner = vars(component).get('_modules', {}).get(COMPILED)
+        name = 'module' if isinstance(component, PARALLEL) else COMPILED
+        inner = vars(component).get('_modules', {}).get(name)
         if inner is None:
             break
         component = inner

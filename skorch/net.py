@@ -23,6 +23,7 @@ from skorch._components import ComponentsMixin, is_loss_function
 from skorch._convert import rows_to_array
 from skorch._endings import complete_epoch, ended_regularly, warn_of_loss
 from skorch._features import check_features
+from skorch._history import figures_of
 from skorch._losses import loss_of_batch
 from skorch._params import OwnDefault, ParamsMixin, as_before_on_error
 from skorch._persistence import caller_options, is_old, state_of_today, torch_load_options
@@ -51,7 +52,7 @@ from skorch._structures import (
 )
 from skorch._weight_use import use_of_weights
 from skorch.callbacks import EpochTimer, PassthroughScoring, PrintLog
-from skorch.dataset import Dataset, ValidSplit, get_len, unpack_data
+from skorch.dataset import Dataset, ValidSplit, get_len, unpack_data  # noqa: F401  likewise
 from skorch.exceptions import (  # noqa: F401  programs import these from here
     DeviceWarning,
     NotInitializedError,
@@ -321,13 +322,16 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
             if callback is None:
                 continue
             try:
-                getattr(callback, method_name)(self, **cb_kwargs)
+                self._notify_callback(callback, method_name, cb_kwargs)
             except StopTraining as exc:
                 stop = exc
         if method_name == 'on_epoch_end':
             stop = complete_epoch(self) or stop
         if stop is not None:
             raise stop
+
+    def _notify_callback(self, callback: Any, method_name: str, cb_kwargs: Any) -> None:
+        getattr(callback, method_name)(self, **cb_kwargs)
 
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         """Called when training begins, with the data given to ``fit``."""
@@ -396,16 +400,12 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
 
         """
         if not self.warm_start or not self.initialized_:
-            self._forget_data()
+            for name in self._learnt_from_data:
+                self.__dict__.pop(name, None)
             self._restore_initial_states()
             self.initialize()
         self.partial_fit(X, y, **with_weight(fit_params, sample_weight))
         return self
-
-    def _forget_data(self) -> None:
-        """Forget what was learnt about X and y, not about parameters."""
-        for name in self._learnt_from_data:
-            self.__dict__.pop(name, None)
 
     def partial_fit(
         self,
@@ -524,25 +524,23 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
         """
         if iterator is None:
             return
-        finite = True
         batch_count = 0
         for batch in iterator:
             self.notify('on_batch_begin', batch=batch, training=training)
-            rows = rows_of(batch)
             with weighted_by_rows(batch):
-                step = step_fn(batch, **{**fit_params, **rows})
-            loss = step['loss'].item()
-            self.history.record_batch(f'{prefix}_loss', loss)
-            self.history.record_batch(f'{prefix}_batch_size', get_len(first_of(batch)))
-            if 'sample_weight' in rows:
-                total = rows['sample_weight'].sum().item()
-                self.history.record_batch(f'{prefix}_batch_weight', total)
+                step = step_fn(batch, **{**fit_params, **rows_of(batch)})
+            batch, step, figures = self._finished_batch(batch, step, training)
+            for name, value in figures.items():
+                self.history.record_batch(f'{prefix}_{name}', value)
             self.notify('on_batch_end', batch=batch, training=training, **detached(step))
             batch_count += 1
-            finite = finite and math.isfinite(loss)
+            if not math.isfinite(figures['loss']):
+                warn_of_loss(self, prefix)
         self.history.record(f'{prefix}_batch_count', batch_count)
-        if not finite:
-            warn_of_loss(self, prefix)
+
+    def _finished_batch(self, batch: Any, step: Any, training: bool) -> tuple[Any, Any, Any]:
+        """Return batch and step as callbacks see them, and the figures for the history."""
+        return batch, step, figures_of(batch, step)
 
     # ------------------------------------------------------------------------------------- data
 
@@ -693,11 +691,15 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
 
         """
         self._set_training(True)
+        step = self._forward_step(batch, training=True, fit_params=fit_params)
+        backward(self, step['loss'])
+        return step
+
+    def _forward_step(self, batch: Any, training: bool, fit_params: Any) -> dict[str, Any]:
         Xi, yi = unpack_data(batch)
         y_pred = self.infer(Xi, **fit_params)
         with weighted_by_rows(batch):
-            loss = self.get_loss(y_pred, yi, X=Xi, training=True)
-        backward(self, loss)
+            loss = self.get_loss(y_pred, yi, X=Xi, training=training)
         return {'loss': loss, 'y_pred': y_pred}
 
     def validation_step(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
@@ -707,11 +709,8 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
 
         """
         self._set_training(False)
-        Xi, yi = unpack_data(batch)
-        with torch.no_grad(), weighted_by_rows(batch):
-            y_pred = self.infer(Xi, **fit_params)
-            loss = self.get_loss(y_pred, yi, X=Xi, training=False)
-        return {'loss': loss, 'y_pred': y_pred}
+        with torch.no_grad():
+            return self._forward_step(batch, training=False, fit_params=fit_params)
 
     def evaluation_step(self, batch: Any, training: bool = False) -> Any:
         """Return the output of the module for a batch.

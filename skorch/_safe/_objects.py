@@ -21,7 +21,7 @@ from skorch._pickling import OpensAnywhere
 from skorch._safe import _slots
 from skorch._safe._containers import encode_list, encode_pairs, fill
 from skorch._safe._nodes import ObjectDecoders, Remember, demand
-from skorch._structures import uncompiled
+from skorch._structures import inner_module
 from skorch.callbacks._shared_files import Family
 from skorch.history import History
 
@@ -188,7 +188,7 @@ def encode_history(enc: Any, value: History, path: str) -> dict[str, Any]:
 
 def encode_compiled(enc: Any, value: Any, path: str) -> dict[str, Any]:
     options = enc.attributes(enc.compile_options, path)
-    return {'module': enc.encode(uncompiled(value), path), 'options': options}
+    return {'module': enc.encode(inner_module(value), path), 'options': options}
 
 
 def is_compiled(value: Any) -> bool:
