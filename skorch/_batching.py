@@ -14,10 +14,12 @@ import numpy as np
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset, Subset, TensorDataset
 
 from skorch._checks import checked_batch_size
+from skorch._collating import RowsCollate, holds_special, with_quick_rows
 from skorch._dtypes import batchable, check_collatable
 from skorch._features import as_module_takes
 from skorch._indexing import check_indexing, is_pandas_ndframe
 from skorch._labels import EncodedDataset, EncodedStream
+from skorch._ragged import SequenceDataset, check_equal_lengths
 from skorch._randomness import torch_state_unchanged
 from skorch._rowparams import RowParamsCollate, RowParamsDataset, row_params
 from skorch.dataset import Dataset
@@ -25,6 +27,7 @@ from skorch.dataset import Dataset
 SAMPLERS = ('sampler', 'batch_sampler')
 _PREDICTING: ContextVar[bool] = ContextVar('skorch_predicting', default=False)
 _TARGETS_COUNT: ContextVar[bool] = ContextVar('skorch_targets_count', default=True)
+_SHARED_BY: ContextVar[tuple[int, bool]] = ContextVar('skorch_shared_by', default=(1, False))
 
 
 @contextlib.contextmanager
@@ -43,6 +46,24 @@ def all_rows_in_order(targets_count: bool = False) -> Iterator[None]:
     finally:
         _PREDICTING.reset(tokens[0])
         _TARGETS_COUNT.reset(tokens[1])
+
+
+@contextlib.contextmanager
+def batches_shared_by(processes: int, whole: bool) -> Iterator[None]:
+    """Inside of this context, a batch of all rows is one that processes share.
+
+    Parameters
+    ----------
+    processes : int
+    whole : bool
+        Whether the batch size is that of all processes together, not that of one.
+
+    """
+    token = _SHARED_BY.set((processes, whole))
+    try:
+        yield
+    finally:
+        _SHARED_BY.reset(token)
 
 
 def make_dataset(dataset: Any, X: Any, y: Any, kwargs: Mapping[str, Any]) -> Any:
@@ -97,7 +118,9 @@ def iterator_params(
         return kwargs
     kwargs.setdefault('batch_size', batch_size)
     if kwargs['batch_size'] == -1:
-        kwargs['batch_size'] = length_of(dataset)
+        processes, whole = _SHARED_BY.get()
+        share = -(-length_of(dataset) // processes)
+        kwargs['batch_size'] = share * processes if whole else share
     return kwargs
 
 
@@ -148,16 +171,31 @@ def batch_view(dataset: Any, net: Any) -> Any:
         return view
     # a subclass may hold its data in a way of its own
     if isinstance(dataset, Dataset) and hasattr(dataset, 'X') and hasattr(dataset, 'y'):
-        X = dataset.X
-        if not has_own_items(dataset):
-            X = batchable(as_module_takes(X, vars(net).get('module_')))
-        y = None if dataset.y is None else codes_of(dataset.y, net)
-        return dataset if X is dataset.X and y is dataset.y else with_data(dataset, X, y)
+        return view_of_data(dataset, net)
     encode = net._target_encoder(strict=_TARGETS_COUNT.get())
     if encode is None:
         return dataset
     view_cls = EncodedStream if isinstance(dataset, IterableDataset) else EncodedDataset
     return view_cls(dataset, encode)
+
+
+def view_of_data(dataset: Dataset, net: Any) -> Dataset:
+    """Return a skorch dataset as batches are drawn from it."""
+    X, module = dataset.X, vars(net).get('module_')
+    view: Any
+    y = None if dataset.y is None else codes_of(dataset.y, net)
+    if isinstance(dataset, SequenceDataset):
+        view = with_data(dataset, batchable(X), y)
+        view._collate_rows = dataset.collate_for(module)
+        return view
+    if has_own_items(dataset):
+        return dataset if y is dataset.y else with_data(dataset, X, y)
+    if holds_special(X):
+        view = with_data(dataset, with_quick_rows(batchable(X)), with_quick_rows(y))
+        view._collate_rows = RowsCollate(X, y)
+        return view
+    X = batchable(as_module_takes(X, module))
+    return dataset if X is dataset.X and y is dataset.y else with_data(dataset, X, y)
 
 
 def codes_of(y: Any, net: Any) -> Any:
@@ -187,6 +225,7 @@ def check_items(dataset: Any) -> None:
     """Raise if torch itself cannot make batches of the data of a skorch dataset."""
     dataset = without_subsets(dataset)
     if isinstance(dataset, Dataset) and not has_own_items(dataset):
+        check_equal_lengths(dataset.X)
         check_collatable(dataset.X)
         check_collatable(dataset.y)
 
@@ -209,7 +248,11 @@ def make_iterator(
         size = checked_batch_size(iterator_cls, kwargs['batch_size'], makes_batches=own)
         kwargs = {**kwargs, 'batch_size': size}
     if iterator_cls is DataLoader and 'collate_fn' not in kwargs:
-        check_items(view)
+        collate = getattr(without_subsets(view), '_collate_rows', None)
+        if collate is None:
+            check_items(view)
+        else:
+            kwargs = {**kwargs, 'collate_fn': collate}
     params = row_params(dataset)
     if not params:
         return iterator_cls(view, **kwargs)

@@ -36,8 +36,8 @@ def wrong_kind(name: str, value: Any) -> TypeError:
     return TypeError(f'{name} has to be {_TAKES.get(name, _TAKES["module"])}, got {value!r}.')
 
 
-def callable_param(net: Any, name: str) -> Any:
-    """Return a parameter of the net that has to be a class or a function.
+def callable_param(net: Any, name: str, or_none: bool = False) -> Any:
+    """Return a parameter of the net that has to be a class or a function, or may be None.
 
     Raises
     ------
@@ -46,7 +46,7 @@ def callable_param(net: Any, name: str) -> Any:
 
     """
     value = getattr(net, name)
-    if not callable(value):
+    if not callable(value) and not (or_none and value is None):
         raise wrong_kind(name, value)
     return value
 
@@ -282,8 +282,15 @@ def checked_groups(name: str, patterns: Any) -> list[tuple[str, Mapping[str, Any
     return groups
 
 
-def backward(net: Any, loss: torch.Tensor) -> None:
+def backward(net: Any, loss: torch.Tensor, compute: Callable[[Any], Any] | None = None) -> None:
     """Compute the gradients; say what is wrong where torch speaks of tensors only.
+
+    Parameters
+    ----------
+    net : NeuralNet
+    loss : tensor of one element
+    compute : callable or None
+        Computes the gradients of a loss; None lets the loss do it.
 
     Raises
     ------
@@ -292,7 +299,7 @@ def backward(net: Any, loss: torch.Tensor) -> None:
 
     """
     try:
-        loss.backward()
+        loss.backward() if compute is None else compute(loss)
     except RuntimeError as exc:
         text = why_no_gradient(net, loss)
         if text is None:

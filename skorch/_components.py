@@ -29,8 +29,9 @@ from skorch._checks import (
 )
 from skorch._naming import uniquely_named, with_name
 from skorch._params import reinit_message
+from skorch._processes import is_main_process
 from skorch._randomness import forget_random_state
-from skorch._structures import inner_module
+from skorch._structures import inner_module, without_parallel
 from skorch.callbacks import PrintLog
 from skorch.exceptions import SkorchAttributeError
 from skorch.history import History
@@ -262,7 +263,7 @@ class ComponentsMixin(BaseEstimator):
             self.initialize_history()
 
     def _tell_reinitialization(self, kind: str, reason: str | None) -> None:
-        if not (self.initialized_ and self.verbose):
+        if not (self.initialized_ and self.verbose and is_main_process(self)):
             return
         if reason is None:
             # the optimizer follows the module, its own parameters are no reason
@@ -291,7 +292,7 @@ class ComponentsMixin(BaseEstimator):
         """Yield name and value of the parameters of all modules and criteria, each one once."""
         seen: set[int] = set()
         for name in (*self._modules, *self._criteria):
-            component = getattr(self, f'{name}_')
+            component = without_parallel(getattr(self, f'{name}_'))
             if not isinstance(component, nn.Module):
                 continue
             for param_name, param in component.named_parameters():

@@ -6,10 +6,12 @@ Every function takes the criterion as the net holds it: a module or a plain func
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -22,6 +24,8 @@ from skorch._signatures import accepted_by
 from skorch._structures import inner_module
 
 CROSS_ENTROPY_LOSSES = (nn.CrossEntropyLoss, F.cross_entropy)
+_NORMS: ContextVar[list[torch.Tensor] | None] = ContextVar('skorch_norms', default=None)
+
 CLASS_INDEX_LOSSES = (*CROSS_ENTROPY_LOSSES, nn.NLLLoss, F.nll_loss)
 NLL_LOSSES = (nn.NLLLoss, F.nll_loss)
 PROBABILITY_LOSSES = (
@@ -270,6 +274,9 @@ def loss_of_batch(criterion: Any, y_pred: Any, y_true: Any, sample_weight: Any =
 
     """
     y_true = match_target(criterion, y_pred, y_true)
+    norms = _NORMS.get()
+    if norms is not None and isinstance(y_true, torch.Tensor) and y_true.ndim:
+        norms.append(norm_of_mean(criterion, y_true, sample_weight))
     if sample_weight is None:
         return call_criterion(criterion, y_pred, y_true)
     return weighted_loss(criterion, y_pred, y_true, sample_weight)
@@ -453,6 +460,28 @@ def cannot_weigh(criterion: Any) -> str:
         f"reduction='none' it would have to return one loss per row, or its call has to take "
         f'sample_weight. Change the criterion or leave sample_weight out.'
     )
+
+
+@contextlib.contextmanager
+def noting_norms() -> Iterator[list[torch.Tensor]]:
+    """Yield a list that gets, for each loss computed inside, what a mean loss is divided by."""
+    norms: list[torch.Tensor] = []
+    token = _NORMS.set(norms)
+    try:
+        yield norms
+    finally:
+        _NORMS.reset(token)
+
+
+def norm_of_mean(criterion: Any, y_true: torch.Tensor, sample_weight: Any) -> torch.Tensor:
+    """Return how much the rows of a batch count together, so that means can be put together."""
+    is_code = is_loss(criterion, CLASS_INDEX_LOSSES) and not y_true.is_floating_point()
+    norms = row_norms(criterion, y_true, torch.ones_like(y_true, dtype=torch.float32))
+    norms = norms if is_code else norms.flatten(1)[:, 0] if norms.ndim > 1 else norms
+    if sample_weight is None:
+        return norms.sum()
+    weight = sample_weight.to(norms.device, norms.dtype)
+    return (norms * weight.reshape(-1, *[1] * (norms.ndim - 1))).sum()
 
 
 def row_norms(criterion: Any, y_true: torch.Tensor, losses: torch.Tensor) -> torch.Tensor:

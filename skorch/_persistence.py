@@ -26,6 +26,7 @@ from skorch._load_options import (  # noqa: F401  the methods of a net take them
     torch_load_options,
 )
 from skorch._old_pickles import is_old, state_of_today  # noqa: F401  likewise
+from skorch._processes import is_placed_by_accelerator
 from skorch._randomness import STATE, random_state_of
 from skorch._resources import without_open_resources
 from skorch._run_state import changes_to_run_state, run_state
@@ -150,7 +151,7 @@ def _settle_device(net: Any, plans: list[LoadPlan]) -> None:
     if plan.explicit:
         texts = dict.fromkeys(plan.device_messages(sets_device=False))
     elif net.device is None:
-        texts = dict.fromkeys([] if _is_placed_by_accelerate(net) else [_NO_DEVICE])
+        texts = dict.fromkeys([] if is_placed_by_accelerator(vars(net)) else [_NO_DEVICE])
     else:
         net.device = plan.device
         texts = dict.fromkeys(plan.device_messages(sets_device=True))
@@ -162,10 +163,6 @@ _NO_DEVICE = (
     'The device of the net was not specified: the values were read to the CPU and then copied to '
     'where the parameters are.'
 )
-
-
-def _is_placed_by_accelerate(net: Any) -> bool:
-    return getattr(net, 'accelerator', None) is not None
 
 
 def checkpoint_files(net: Any, checkpoint: Any, given: Mapping[str, Any]) -> dict[str, Any]:

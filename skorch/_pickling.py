@@ -30,6 +30,7 @@ from skorch._archive import PiecesReader, archive_pieces
 from skorch._damage import damage_is_told
 from skorch._devices import devices_of
 from skorch._load_options import call_torch_load, caller_options, torch_load_options
+from skorch._processes import is_placed_by_accelerator
 from skorch._randomness import resume_when_trained
 from skorch._version import Version, __version__
 
@@ -377,11 +378,12 @@ def open_net(net: Any, packed: Mapping[str, Any]) -> None:
         packed['torch_load_kwargs'], packed['device'], 'memory', caller=caller_options()
     )
     state = unpack(packed, net, plan.kwargs)
-    if isinstance(state, dict) and 'device' in state:
+    is_placed = isinstance(state, dict) and is_placed_by_accelerator(state)
+    if isinstance(state, dict) and 'device' in state and not is_placed:
         state['device'] = plan.device_after(modules_in(state))
     net.__setstate__(state)
     resume_when_trained(net)
-    plan.warn(sets_device=True)
+    plan.warn(sets_device=not is_placed)
 
 
 def modules_in(state: Mapping[str, Any]) -> list[Any]:
@@ -398,7 +400,7 @@ def _reduce_inside(net: Any) -> tuple[Any, ...]:
 
 def open_inside(net: Any, state: Any) -> None:
     """Set the state of a net inside another one, whose location was used for both."""
-    if isinstance(state, dict) and 'device' in state:
+    if isinstance(state, dict) and 'device' in state and not is_placed_by_accelerator(state):
         found = devices_of(modules_in(state))
         if found and (state['device'] is None or found != [torch.device(state['device'])]):
             state['device'] = found[0]

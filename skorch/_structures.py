@@ -33,6 +33,11 @@ def inner_module(component: Any) -> Any:
     return component
 
 
+def without_parallel(component: Any) -> Any:
+    """Return the module inside one that spreads it, whose parameters have the names it gave."""
+    return component.module if isinstance(component, PARALLEL) else component
+
+
 def first_of(value: Any) -> Any:
     """Return the first entry of a list, tuple or dict; anything else is returned itself."""
     if isinstance(value, (tuple, list)):

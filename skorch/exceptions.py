@@ -21,6 +21,10 @@ class SkorchTrainingImpossibleError(SkorchException):
     """Training was asked of a net that can only predict."""
 
 
+class OtherProcessError(SkorchException, RuntimeError):
+    """Another of the processes that train the net together has failed or is gone."""
+
+
 class LowProbabilityError(SkorchException):
     """The probability a language model gives to the labels is lower than allowed."""
 

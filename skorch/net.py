@@ -24,6 +24,7 @@ from skorch._convert import rows_to_array
 from skorch._endings import complete_epoch, ended_regularly, warn_of_loss
 from skorch._features import check_features
 from skorch._history import figures_of
+from skorch._launch import partial_fit_in_processes, processes_of
 from skorch._losses import loss_of_batch
 from skorch._params import OwnDefault, ParamsMixin, as_before_on_error
 from skorch._persistence import caller_options, is_old, state_of_today, torch_load_options
@@ -126,6 +127,8 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
         Arguments for :func:`torch.load`, whenever parameters or a pickled net are loaded. The map
         location follows from ``device`` unless it is given here, and ``weights_only`` is True
         unless it is given here.
+    n_processes : int or None (default=None)
+        Train in so many processes, on as many GPUs where ``device`` is one; needs accelerate.
 
     Attributes
     ----------
@@ -173,6 +176,7 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
         compile: bool = False,
         use_caching: Any = 'auto',
         torch_load_kwargs: dict[str, Any] | None = None,
+        n_processes: int | None = None,
         **kwargs: Any,
     ) -> None:
         self.module = module
@@ -193,6 +197,7 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
         self.compile = compile
         self.use_caching = use_caching
         self.torch_load_kwargs = torch_load_kwargs
+        self.n_processes = n_processes
 
         history = kwargs.pop('history', None)
         if history is not None:
@@ -276,10 +281,9 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
     def initialize_criterion(self) -> NeuralNet:
         """Make the criterion as ``criterion_``; a plain loss function stays what it is."""
         kwargs = self.get_params_for('criterion')
-        if is_loss_function(self.criterion, kwargs):
-            self.criterion_ = with_arguments(self.criterion, kwargs)
-        else:
-            self.criterion_ = self.initialized_instance(self.criterion, kwargs)
+        is_function = is_loss_function(self.criterion, kwargs)
+        make = with_arguments if is_function else self.initialized_instance
+        self.criterion_ = make(self.criterion, kwargs)
         return self
 
     def initialize_optimizer(self, triggered_directly: bool | None = None) -> NeuralNet:
@@ -437,6 +441,8 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
         check_features(self, X, reset='n_features_in_' not in vars(self))
         self._remember_initial_states()
         fit_params = with_weight(fit_params, sample_weight)
+        if processes_of(self) > 1:
+            return partial_fit_in_processes(self, X, y, classes, fit_params)
         with _randomness.observers_apart(self), ended_regularly(self, X, y):
             self.notify('on_train_begin', X=X, y=y)
             with use_of_weights(self, fit_params):
@@ -474,9 +480,7 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
         # what travels with the dataset comes back with each batch
         fit_params = {k: v for k, v in fit_params.items() if k not in row_params(dataset_train)}
         iterator_train = self.get_iterator(dataset_train, training=True)
-        iterator_valid = None
-        if dataset_valid is not None:
-            iterator_valid = self.get_iterator(dataset_valid, training=False)
+        iterator_valid = None if dataset_valid is None else self.get_iterator(dataset_valid)
 
         datasets = {'dataset_train': dataset_train, 'dataset_valid': dataset_valid}
         _randomness.resume_random_state(self)
@@ -862,12 +866,10 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
 
     def _get_predict_nonlinearity(self) -> Callable[[Any], Any]:
         self.check_is_fitted()
-        nonlinearity = self.predict_nonlinearity
-        if nonlinearity is None:
-            return _identity
-        if isinstance(nonlinearity, str) and nonlinearity == 'auto':
+        if isinstance(self.predict_nonlinearity, str) and self.predict_nonlinearity == 'auto':
             return _infer_predict_nonlinearity(self)
-        return callable_param(self, 'predict_nonlinearity')
+        chosen = callable_param(self, 'predict_nonlinearity', or_none=True)
+        return _identity if chosen is None else chosen
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the predictions for X; here, the same as ``predict_proba``."""
@@ -875,10 +877,9 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
 
     def trim_for_prediction(self) -> None:
         """Drop all that prediction does not need; the net cannot be trained any more."""
-        if not self._trimmed_for_prediction:
-            self.check_is_fitted()
-            self._set_training(False)
-            self._drop_what_trains()
+        self.check_is_fitted()
+        self._set_training(False)
+        self._drop_what_trains()
 
     # ------------------------------------------------------------------------ saving and loading
 

@@ -13,6 +13,7 @@ from sklearn.base import BaseEstimator
 
 from skorch._endings import warn_user
 from skorch._files import open_atomic, staged
+from skorch._processes import is_main_process, wait_for_everyone
 from skorch._state_files import attribute_of, refuse_duplicates
 from skorch.callbacks._best_state import BestState
 from skorch.callbacks._file_names import (
@@ -176,7 +177,7 @@ class Checkpoint(Callback):
         finally:
             self.saving_epoch_ = False
         self.made_checkpoint_ = True
-        tell(self.sink, f'A checkpoint was made in epoch {len(net.history)}.', net.verbose)
+        tell(net, self.sink, f'A checkpoint was made in epoch {len(net.history)}.')
 
     def on_epoch_complete(self, net: Any, **kwargs: Any) -> None:
         """Save the state of the run, now that all callbacks have seen the end of the epoch."""
@@ -192,7 +193,7 @@ class Checkpoint(Callback):
         files = self._files_to_load(net) if self.best_state_ is None else {}
         if self.best_state_ is None and not files:
             return
-        tell(self.sink, 'Loading the best checkpoint after training.', net.verbose)
+        tell(net, self.sink, 'Loading the best checkpoint after training.')
         if self.best_state_ is None:
             net.load_params(**files, use_safetensors=self.use_safetensors)
         else:
@@ -222,6 +223,7 @@ class Checkpoint(Callback):
             if target is not None and can_be_saved(net, key)
         }
         written = set() if error is not None else self._save_together(net, targets)
+        wait_for_everyone(net)
         self.saved_files_ = {
             key: (target, file_signature(target) if key in written else None)
             for key, target in targets.items()
@@ -368,7 +370,7 @@ class Checkpoint(Callback):
             )
 
     def _save_one(self, net: Any, key: str, target: Any) -> bool:
-        """Write one file and return whether it worked; tell why if not.
+        """Write one file, in the main process, and return whether it worked; tell why if not.
 
         Raises
         ------
@@ -376,6 +378,8 @@ class Checkpoint(Callback):
             If the disk is full or fails, so that no file of the checkpoint is to be replaced.
 
         """
+        if not is_main_process(net):
+            return True
         try:
             if key == 'f_pickle':
                 with open_atomic(target, 'wb') as f:
@@ -395,7 +399,7 @@ class Checkpoint(Callback):
         return True
 
     def _tell_failure(self, net: Any, text: str) -> None:
-        tell(self.sink, text, net.verbose)
+        tell(net, self.sink, text)
         warn_user(text)
 
     def _files_to_load(self, net: Any) -> dict[str, Any]:

@@ -172,7 +172,7 @@ class EarlyStopping(Callback):
         )
         # A stop is part of what a run tells about itself, which is quiet if not verbose.
         if net.verbose:
-            tell(self.sink, text, net.verbose)
+            tell(net, self.sink, text)
         raise StopTraining(text)
 
     def on_train_end(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
@@ -183,7 +183,7 @@ class EarlyStopping(Callback):
         if not len(net.history) or self.best_epoch_ != net.history[-1, 'epoch']:
             self._restore_weights(net)
             text = f'Restored the model of the best epoch, {self.best_epoch_}.'
-            tell(self.sink, text, net.verbose)
+            tell(net, self.sink, text)
         self.restored_ = True
 
     def on_train_error(

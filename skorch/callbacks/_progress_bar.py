@@ -9,6 +9,7 @@ from typing import Any
 
 import tqdm
 
+from skorch._processes import is_main_process
 from skorch.callbacks.base import Callback
 from skorch.dataset import get_len
 
@@ -117,7 +118,7 @@ class ProgressBar(Callback):
         else:
             make_bar = tqdm.tqdm
         total = self._get_total(net, dataset_train, dataset_valid)
-        self.pbar_ = make_bar(total=total, leave=False)
+        self.pbar_ = make_bar(total=total, leave=False, disable=not is_main_process(net))
         self.pbar_open_ = True
 
     def on_batch_end(self, net: Any, **kwargs: Any) -> None:

@@ -322,6 +322,7 @@ def test_get_params_shows_what_the_constructor_takes():
         'compile',
         'use_caching',
         'torch_load_kwargs',
+        'n_processes',
         'module__hidden',
     }
 

@@ -1,0 +1,44 @@
+"""Which of several processes this one is, for nets that are trained in more than one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def is_main_process(net: Any) -> bool:
+    """Tell whether this process prints and writes files for the net.
+
+    Parameters
+    ----------
+    net : NeuralNet
+        One with an ``accelerator`` shares its training with other processes; any other net is
+        trained in this process alone.
+
+    """
+    accelerator = getattr(net, 'accelerator', None)
+    return bool(getattr(accelerator, 'is_main_process', True))
+
+
+def is_placed_by_accelerator(attributes: Mapping[str, Any]) -> bool:
+    """Tell from the attributes of a net whether its accelerator says where things are put."""
+    return attributes.get('device') is None and attributes.get('accelerator') is not None
+
+
+def is_terminal(net: Any, sink: Any) -> bool:
+    """Tell whether a sink of messages is ``print``, or the one of the net's accelerator."""
+    accelerator = getattr(net, 'accelerator', None)
+    return sink is print or (accelerator is not None and sink == getattr(accelerator, 'print', 0))
+
+
+def wait_for_everyone(net: Any) -> None:
+    """Wait until all processes that train the net have come to this point.
+
+    Parameters
+    ----------
+    net : NeuralNet
+
+    """
+    wait = getattr(getattr(net, 'accelerator', None), 'wait_for_everyone', None)
+    if wait is not None:
+        wait()
