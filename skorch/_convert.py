@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import sys
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from numbers import Number
 from typing import Any
@@ -13,8 +12,10 @@ import torch
 from scipy import sparse
 from torch.nn.utils.rnn import PackedSequence
 
+from skorch._graphs import GraphNodes, is_geometric_data_type
 from skorch._homes import at_home
 from skorch._indexing import is_pandas_ndframe
+from skorch._worker_devices import enter_worker_device
 
 # Called for every row, so the frequent types are recognized first.
 _READY = (torch.Tensor, np.generic, int, float, str)
@@ -38,22 +39,6 @@ def is_torch_data_type(x: Any) -> bool:
 
     """
     return isinstance(x, (torch.Tensor, PackedSequence))
-
-
-def is_geometric_data_type(x: Any) -> bool:
-    """Tell whether ``x`` is graph data of PyTorch Geometric, without importing that package.
-
-    Parameters
-    ----------
-    x : object
-
-    Returns
-    -------
-    bool
-
-    """
-    module = sys.modules.get('torch_geometric.data')
-    return module is not None and isinstance(x, module.Data)
 
 
 def nested_shape(X: Any) -> tuple[int, ...] | None:
@@ -300,7 +285,8 @@ def to_device(X: Any, device: Any) -> Any:
         Tensor, ``PackedSequence``, module, or any object with a method ``to``; mappings, lists
         and tuples (named ones too) of such. Other objects stay as they are.
     device : str, torch.device or None
-        None returns ``X`` itself.
+        None returns ``X`` itself. In a worker process that sees several GPUs, ``'cuda'`` is the
+        one of this worker.
 
     Returns
     -------
@@ -310,6 +296,7 @@ def to_device(X: Any, device: Any) -> Any:
     """
     if device is None:
         return X
+    device = enter_worker_device(device)
     if callable(getattr(X, 'to', None)):
         return X.to(device)
 
@@ -425,6 +412,8 @@ def make_collatable(data: Any, one_row: bool = True) -> Any:
         return [make_collatable(value, one_row) for value in data]
     if isinstance(data, _READY):
         return data
+    if isinstance(data, GraphNodes) and not one_row:
+        return data.to_graph()
     if sparse.issparse(data):
         rows = data.toarray()
         return rows.squeeze(0) if one_row and rows.ndim == 2 and len(rows) == 1 else rows

@@ -12,7 +12,8 @@ from scipy import sparse
 from sklearn.utils.validation import validate_data
 
 from skorch._convert import frame_to_array, is_list_of_rows, rows_to_array
-from skorch._indexing import is_pandas_ndframe
+from skorch._indexing import is_nested, is_pandas_ndframe
+from skorch._ragged import takes_sequences
 from skorch._structures import inner_module
 
 
@@ -60,7 +61,7 @@ def has_columns(X: Any) -> bool:
     """Tell whether X is two-dimensional data whose columns are features."""
     if is_frame(X) or sparse.issparse(X) or is_list_of_rows(X):
         return True
-    return isinstance(X, (np.ndarray, torch.Tensor)) and X.ndim == 2
+    return isinstance(X, (np.ndarray, torch.Tensor)) and X.ndim == 2 and not is_nested(X)
 
 
 def check_features(net: Any, X: Any, reset: bool) -> None:
@@ -82,7 +83,7 @@ def check_features(net: Any, X: Any, reset: bool) -> None:
         If number or names differ from what the net was fitted with.
 
     """
-    if not has_columns(X):
+    if not has_columns(X) or takes_sequences(net):
         if not reset:
             check_not_one_row(net, X)
         if reset:

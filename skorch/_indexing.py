@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from scipy import sparse
 
+from skorch._graphs import GraphNodes, is_geometric_data_type, is_single_graph
 from skorch._homes import at_home
 
 # Formats from which scipy takes rows quickly; the others become CSR first.
@@ -33,6 +34,21 @@ def is_pandas_ndframe(x: Any) -> bool:
     """
     pandas = sys.modules.get('pandas')
     return pandas is not None and isinstance(x, (pandas.DataFrame, pandas.Series))
+
+
+def is_nested(x: Any) -> bool:
+    """Tell whether ``x`` is a nested tensor, whose rows differ in length.
+
+    Parameters
+    ----------
+    x : object
+
+    Returns
+    -------
+    bool
+
+    """
+    return isinstance(x, torch.Tensor) and x.is_nested
 
 
 def flatten(arr: Any) -> Iterator[Any]:
@@ -59,8 +75,8 @@ def flatten(arr: Any) -> Iterator[Any]:
 def is_container(data: Any) -> bool:
     """Tell whether a list or tuple holds several inputs, each with one entry per row.
 
-    ``[X0, X1]`` with two arrays is such a container, ``['a', 'b', 'c']`` and ``[0, 1, 2]`` are
-    the rows of one input. The first element decides.
+    ``[X0, X1]`` with two arrays is such a container, ``['a', 'b', 'c']``, ``[0, 1, 2]`` and a
+    list of graphs are the rows of one input. The first element decides.
 
     Parameters
     ----------
@@ -74,7 +90,7 @@ def is_container(data: Any) -> bool:
     if not isinstance(data, (list, tuple)) or not data:
         return False
     first = data[0]
-    if isinstance(first, (str, bytes)) or np.isscalar(first):
+    if isinstance(first, (str, bytes)) or np.isscalar(first) or is_geometric_data_type(first):
         return False
     if sparse.issparse(first) or is_pandas_ndframe(first):
         return True
@@ -171,12 +187,16 @@ def _indexing_other(data: Any, i: Any) -> Any:
         return data[index]
     if isinstance(data, torch.Tensor):
         return _take_tensor(data, index)
-    if sparse.issparse(data):
+    if sparse.issparse(data) or is_single_graph(data):
         return row_sliceable(data)[index]
     return _take_sequence(data, index)
 
 
 def _n_rows(data: Any) -> int | None:
+    if is_nested(data):
+        return int(data.size(0))
+    if is_single_graph(data):
+        return len(row_sliceable(data))
     shape = getattr(data, 'shape', None)
     if shape is not None:
         return shape[0] if len(shape) else None
@@ -184,6 +204,8 @@ def _n_rows(data: Any) -> int | None:
 
 
 def _take_tensor(data: torch.Tensor, index: Any) -> torch.Tensor:
+    if data.is_nested:
+        return _take_nested(data, index)
     if isinstance(index, np.ndarray):
         index = torch.as_tensor(np.ascontiguousarray(index).astype(np.int64, copy=False))
         index = index.to(data.device)
@@ -196,6 +218,14 @@ def _take_tensor(data: torch.Tensor, index: Any) -> torch.Tensor:
     return rows if layout is torch.sparse_coo else rows.to_sparse(layout=layout)
 
 
+def _take_nested(data: torch.Tensor, index: Any) -> torch.Tensor:
+    if isinstance(index, int):
+        return data[index]
+    rows = data.unbind()
+    chosen = np.arange(len(rows))[index].tolist()
+    return torch.nested.as_nested_tensor([rows[j] for j in chosen], layout=data.layout)
+
+
 def _take_sequence(data: Any, index: Any) -> Any:
     if not isinstance(index, np.ndarray):
         return data[index]
@@ -205,7 +235,7 @@ def _take_sequence(data: Any, index: Any) -> Any:
 
 
 def row_sliceable(data: Any) -> Any:
-    """Return a sparse matrix in a format from which rows can be taken, other data unchanged.
+    """Return data in a form from which rows can be taken.
 
     Parameters
     ----------
@@ -214,9 +244,12 @@ def row_sliceable(data: Any) -> Any:
     Returns
     -------
     object
-        ``data`` itself, or its CSR form if it is a scipy matrix in a format without fast rows.
+        ``data`` itself, or its CSR form if it is a scipy matrix in a format without fast rows,
+        or its nodes if it is a graph.
 
     """
+    if is_single_graph(data):
+        return GraphNodes(data)
     if sparse.issparse(data) and data.format not in _ROW_FORMATS:
         return data.tocsr()
     return data

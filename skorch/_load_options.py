@@ -24,6 +24,7 @@ from skorch._devices import (
     location_message,
     resolve_device,
 )
+from skorch._worker_devices import worker_device
 from skorch.exceptions import DeviceWarning
 
 Source = Literal['path', 'file', 'memory']
@@ -145,7 +146,8 @@ class _UsersLocation:
             return put_storage(storage, self.fallback)
         if not isinstance(found, str | torch.device):
             return found
-        return put_storage(storage, resolve_device(found) if _is_usable(found) else self.fallback)
+        place = resolve_device(found) if _is_usable(found) else self.fallback
+        return put_storage(storage, worker_device(place))
 
 
 def put_storage(storage: Any, device: torch.device) -> Any:
@@ -190,14 +192,15 @@ def _map_location(
     """Return torch's map location, the net's device, the requested one, if parameters decide."""
     if location is None:
         resolved = resolve_device(device)
-        return resolved, (device if _is_usable(device) else resolved), device, False
+        ends_on = device if _is_usable(device) else resolved
+        return worker_device(resolved), ends_on, device, False
     if isinstance(location, str | torch.device):
         resolved = resolve_device(location)
         if not _is_usable(location):
             return resolved, resolved, location, False
         # The user's own object goes through, but for forms such as 'cpu:0' that torch refuses.
         same = resolved == torch.device(location)
-        return (location if same else resolved), location, location, False
+        return worker_device(location if same else resolved), location, location, False
     if isinstance(location, Mapping) or callable(location):
         resolved = resolve_device(device)
         return _UsersLocation(location, resolved), resolved, device, True

@@ -34,6 +34,7 @@ from skorch._indexing import (
     row_sliceable,
     rows_by_column,
 )
+from skorch._lengths import get_len
 
 _STRATIFIED = (
     StratifiedKFold,
@@ -41,77 +42,6 @@ _STRATIFIED = (
     StratifiedGroupKFold,
     RepeatedStratifiedKFold,
 )
-
-
-def _lengths(data: Any) -> Iterator[int]:
-    """Yield the number of rows of each piece of data in nested containers."""
-    if sparse.issparse(data):
-        yield data.shape[0]
-    elif isinstance(data, Mapping):
-        for value in data.values():
-            yield from _lengths(value)
-    elif is_container(data):
-        for value in data:
-            yield from _lengths(value)
-    else:
-        yield _length(data)
-
-
-def _length(data: Any) -> int:
-    try:
-        return len(data)
-    except TypeError as exc:
-        raise TypeError(
-            f'Data of type {type(data).__name__} has no length, so it has no rows that a net '
-            'could take. Pass an array, a tensor, a pandas object, a sparse matrix, a list, or '
-            'a dict, list or tuple of these.'
-        ) from exc
-
-
-def get_len(data: Any) -> int:
-    """Return the number of rows of any supported kind of data.
-
-    Parameters
-    ----------
-    data : object
-        Array, tensor, scipy sparse matrix, pandas object, sequence of rows, dataset; a mapping,
-        list or tuple of such. A list of lists counts as several inputs, one per inner list. Of
-        what a tokenizer makes, a mapping with ``input_ids``, these are counted and nothing else.
-
-    Returns
-    -------
-    int
-
-    Raises
-    ------
-    ValueError
-        If the pieces of data have different numbers of rows, or if there are none.
-    TypeError
-        If a piece has no length.
-
-    """
-    if isinstance(data, Mapping) and 'input_ids' in data:
-        return _length(data['input_ids'])
-    lengths = list(_lengths(data))
-    if not lengths:
-        raise ValueError(
-            f'The number of rows is unknown, because the {type(data).__name__} is empty. Pass at '
-            'least one piece of data.'
-        )
-    if len(set(lengths)) > 1:
-        raise ValueError(
-            f'All inputs need the same number of rows, but they have {_enumerate(data, lengths)}. '
-            'Pass one row per sample in each.'
-        )
-    return lengths[0]
-
-
-def _enumerate(data: Any, lengths: list[int]) -> str:
-    if isinstance(data, Mapping) and len(data) == len(lengths):
-        shown = [f'{n} ({key!r})' for key, n in zip(data, lengths, strict=True)]
-    else:
-        shown = [str(n) for n in lengths]
-    return ', '.join(shown[:10]) + (', ...' if len(shown) > 10 else '')
 
 
 def unpack_data(data: Any) -> tuple[Any, Any]:
@@ -496,3 +426,4 @@ def _kind_of_target(y: Any) -> str:
 
 
 at_home('skorch.utils', is_dataset, is_skorch_dataset, data_from_dataset)
+at_home('skorch.dataset', get_len)

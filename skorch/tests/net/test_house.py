@@ -31,6 +31,7 @@ LEVELS = [
 LEVEL_OF = {name: level for level, names in enumerate(LEVELS) for name in names}
 OPTIONAL = [
     'accelerate',
+    'distributed',
     'fire',
     'gpytorch',
     'huggingface_hub',
@@ -38,14 +39,20 @@ OPTIONAL = [
     'mlflow',
     'neptune',
     'numpydoc',
+    'optuna',
+    'optuna_integration',
     'pandas',
+    'peft',
+    'ray',
     'sacred',
     'safetensors',
     'skops',
     'tensorboard',
     'tokenizers',
+    'torch_geometric',
     'transformers',
     'wandb',
+    'yaml',
 ]
 
 
