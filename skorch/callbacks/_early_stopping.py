@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from skorch._structures import without_parallel
 from skorch.callbacks._messages import tell
 from skorch.callbacks.base import Callback
 from skorch.exceptions import StopTraining
@@ -253,7 +254,8 @@ class EarlyStopping(Callback):
 
     def _keep_weights(self, net: Any) -> None:
         states = {
-            name: copy.deepcopy(getattr(net, name).state_dict()) for name in _stateful_names(net)
+            name: copy.deepcopy(without_parallel(getattr(net, name)).state_dict())
+            for name in _stateful_names(net)
         }
         self.best_model_weights_ = states.pop('module_', {})
         self.best_further_weights_ = states
@@ -264,7 +266,7 @@ class EarlyStopping(Callback):
         if self.best_model_weights_:
             states['module_'] = self.best_model_weights_
         for name, state in states.items():
-            getattr(net, name).load_state_dict(state)
+            without_parallel(getattr(net, name)).load_state_dict(state)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from what :meth:`state_dict` returned, after an early stop from the beginning."""

@@ -28,6 +28,7 @@ from skorch.hf._accord import (
     summed,
 )
 from skorch.hf._prepared import Prepared, needs_closure, plain_module
+from skorch.hf._settings import AcceleratorSettings
 
 __all__ = ['AccelerateMixin']
 
@@ -120,7 +121,7 @@ class AccelerateMixin:
             If the accelerator cannot work with the optimizer.
 
         """
-        if not hasattr(self.accelerator, 'prepare'):
+        if isinstance(self.accelerator, type) or not hasattr(self.accelerator, 'prepare'):
             raise TypeError(
                 f'accelerator has to be an accelerate.Accelerator, got {self.accelerator!r}. Pass '
                 f'accelerator=Accelerator(), imported from accelerate.'
@@ -134,7 +135,7 @@ class AccelerateMixin:
         """Return the parameters of a component; the sink 'auto' becomes what prints."""
         params = super().get_params_for(prefix)
         if prefix == 'callbacks__print_log' and params.get('sink') == 'auto':
-            params['sink'] = getattr(self.accelerator, 'print', print)
+            params['sink'] = print  # which only the main process does
         return params
 
     def _check_callback_params(self, names: Any) -> None:
@@ -207,6 +208,7 @@ class AccelerateMixin:
         self._end_training()
 
     def _end_training(self) -> None:
+        self.accelerator.step = 0  # of an accumulation that was broken off
         if self._prepared_ is not None:
             self._prepared_.forget_iterators()
         if self.unwrap_after_train:
@@ -452,8 +454,10 @@ class AccelerateMixin:
         for name in (*self._modules, *self._criteria):
             if isinstance(state.get(f'{name}_'), nn.Module) and self._prepared_ is not None:
                 state[f'{name}_'] = plain_module(state[f'{name}_'])
-        state.pop('_prepared_', None)
-        state.pop('_accord_', None)
+        for name in ('_prepared_', '_accord_', '_mass_'):
+            state.pop(name, None)
+        if hasattr(state['accelerator'], 'mixed_precision'):
+            state['accelerator'] = AcceleratorSettings(state['accelerator'])
         return state
 
 
