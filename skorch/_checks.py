@@ -63,7 +63,7 @@ def nearest(name: str, known: Iterable[str], prefix: str = '') -> str:
     return f' Did you mean {prefix + near[0]!r}?' if near else ''
 
 
-def made(name: str, factory: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+def made(name: str, factory: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
     """Make a component; tell which parameter of the net it is that the component refuses.
 
     Parameters

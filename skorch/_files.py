@@ -74,6 +74,32 @@ def _is_special(path: str) -> bool:
     return os.path.exists(path) and not os.path.isfile(path)
 
 
+def local_file(f: Any) -> Any:
+    """Return the path to which a file elsewhere was downloaded, anything else as it is.
+
+    Parameters
+    ----------
+    f : str, path-like or file object
+        One with a method ``download`` is elsewhere.
+
+    """
+    return f.download() if callable(getattr(f, 'download', None)) else f
+
+
+def file_exists(f: Any) -> bool:
+    """Return whether there is a file at a path, or elsewhere; not for other file objects.
+
+    Parameters
+    ----------
+    f : str, path-like or file object
+        One with a method ``exists`` is elsewhere.
+
+    """
+    if isinstance(f, str | bytes | os.PathLike):
+        return os.path.exists(f)
+    return callable(getattr(f, 'exists', None)) and f.exists()
+
+
 def check_binary_file(f: Any, mode: str) -> None:
     """Raise if something is neither a path nor a file object for bytes.
 
@@ -111,7 +137,8 @@ def open_atomic(f: Any, mode: str = 'wb', encoding: str | None = None) -> Iterat
     Parameters
     ----------
     f : str, path-like or file object
-        A file object that the caller opened is handed through and left open.
+        A file object that the caller opened is handed through, flushed and left open. One that
+        has a method ``discard`` is told by it that what was written is not whole.
     mode : str, default='wb'
         ``'wb'`` or ``'w'``.
     encoding : str, optional
@@ -128,7 +155,8 @@ def open_atomic(f: Any, mode: str = 'wb', encoding: str | None = None) -> Iterat
 
     """
     if not isinstance(f, str | bytes | os.PathLike):
-        yield f
+        with _flushed_or_discarded(f) as handed:
+            yield handed
         return
     target = os.path.realpath(os.fsdecode(f))
     if encoding is None and 'b' not in mode:
@@ -145,6 +173,30 @@ def open_atomic(f: Any, mode: str = 'wb', encoding: str | None = None) -> Iterat
         raise
     with _published_or_discarded(temporary):
         yield temporary.file
+
+
+class _Unflushed:
+    """Hands on what is written. torch.save flushes even what it could not write to its end."""
+
+    def __init__(self, f: Any) -> None:
+        self.write = f.write
+
+    def flush(self) -> None:
+        """Wait until everything is written."""
+
+
+@contextlib.contextmanager
+def _flushed_or_discarded(f: Any) -> Iterator[Any]:
+    """Let a file object know how writing has ended; one on a hub uploads what is whole."""
+    discard = getattr(f, 'discard', None)
+    try:
+        yield _Unflushed(f) if callable(discard) else f
+    except BaseException:
+        if callable(discard):
+            discard()
+        raise
+    if callable(getattr(f, 'flush', None)):
+        f.flush()
 
 
 @contextlib.contextmanager

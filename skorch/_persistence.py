@@ -19,7 +19,7 @@ import torch
 
 from skorch._changes import Change, change_of_component, change_of_history, component_of, make_all
 from skorch._commit import complete_before_reading
-from skorch._files import staged
+from skorch._files import local_file, staged
 from skorch._load_options import (  # noqa: F401  the methods of a net take them from here
     LoadPlan,
     caller_options,
@@ -123,7 +123,8 @@ def load_params(
     complete_before_reading(f for _, _, f in files)
     plans: list[LoadPlan] = []
     changes: list[Change] = []
-    for argument, attribute, f in files:
+    for argument, attribute, given_file in files:
+        f = local_file(given_file)
         if attribute == HISTORY:
             changes.append(change_of_history(net, History.from_file(f)))
             continue

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from skorch._commit import complete_before_reading
+from skorch._files import file_exists, local_file
 from skorch.history import History
 
 _ROWS = ('last_epoch', 'last_batch')
@@ -134,8 +135,8 @@ def saved_files(checkpoint: Any, net: Any, f_history: Any = None) -> dict[str, A
         checkpoint.choose_folder(net)
     f_history = f_history or checkpoint.f_history_
     complete_before_reading([f_history])
-    if isinstance(f_history, str | os.PathLike) and os.path.exists(f_history):
-        net = _WithHistory(net, History.from_file(f_history))
+    if file_exists(f_history):
+        net = _WithHistory(net, History.from_file(local_file(f_history)))
     files = checkpoint.get_formatted_files(net)
     complete_before_reading(files.values())
     return {

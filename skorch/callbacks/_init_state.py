@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from skorch._endings import warn_user
+from skorch._files import file_exists
 from skorch._state_files import attribute_of
 from skorch.callbacks._checkpoint import Checkpoint
 from skorch.callbacks._file_names import saved_files
@@ -80,17 +81,17 @@ class LoadInitState(Callback):
         self.did_load_ = True
         files = self._saved_files(net)
         state = files.pop('f_state', None)
-        if state is not None and os.path.exists(state):
+        if state is not None and file_exists(state):
             files = {'f_state': state}  # the state of the run has all that the others have
-        there = {key: path for key, path in files.items() if os.path.exists(path)}
-        missing = [path for key, path in files.items() if key not in there]
+        there = {key: path for key, path in files.items() if file_exists(path)}
+        missing = [str(path) for key, path in files.items() if key not in there]
         if not there:
             return
         if _names_a_module(net, files) and not _names_a_module(net, there):
             # The history of a trained net does not belong to an untrained one.
             there = {}
         if missing:
-            warn_user(_text_about_missing(missing, list(there.values())))
+            warn_user(_text_about_missing(missing, list(map(str, there.values()))))
         if there:
             net.load_params(**there, use_safetensors=self.use_safetensors)
 
@@ -104,7 +105,12 @@ class LoadInitState(Callback):
         except IndexError:
             # Names with fields but no saved epoch that could fill them: nothing was saved.
             return {}
-        return {key: target for key, target in files.items() if isinstance(target, str)}
+        # An opened file cannot be read after it was written.
+        return {
+            key: target
+            for key, target in files.items()
+            if isinstance(target, str) or hasattr(target, 'exists')
+        }
 
 
 def _names_a_module(net: Any, files: Iterable[str]) -> bool:

@@ -221,7 +221,7 @@ class AccelerateMixin:
         with same_random_numbers(self.accelerator):
             return super().get_split_datasets(X, y, **fit_params)
 
-    def get_iterator(self, dataset: Any, training: bool = False) -> Any:
+    def get_iterator(self, *args: Any, **kwargs: Any) -> Any:
         """Return an iterator over the batches of this process.
 
         An iterator that is no DataLoader is left as it is; every process gets all its batches.
@@ -229,7 +229,7 @@ class AccelerateMixin:
         """
         split = bool(getattr(self.accelerator, 'split_batches', False))
         with batches_shared_by(self.accelerator.num_processes, whole=split):
-            iterator = super().get_iterator(dataset, training=training)
+            iterator = super().get_iterator(*args, **kwargs)
         if not isinstance(iterator, DataLoader):
             return iterator
         if self._prepared_ is None:
