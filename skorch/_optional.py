@@ -6,6 +6,13 @@ import importlib
 from types import ModuleType
 
 
+# What to install, where that has another name than what is imported.
+_INSTALLED_AS = {
+    'mlflow': 'mlflow-skinny',
+    'yaml': 'pyyaml',
+}
+
+
 def require(package: str, feature: str) -> ModuleType:
     """Import an optional package or say which feature needs it.
 
@@ -33,5 +40,5 @@ def require(package: str, feature: str) -> ModuleType:
         top = package.partition('.')[0]
         raise ImportError(
             f'{feature} needs the optional package {top!r}, which cannot be imported here '
-            f'({exc}). Install it, e.g. with: pip install {top}'
+            f'({exc}). Install it, e.g. with: pip install {_INSTALLED_AS.get(top, top)}'
         ) from exc

@@ -14,6 +14,7 @@ from typing import Any
 from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import FeatureUnion, Pipeline
 
+from skorch._config_files import read_config, set_params as set_params_from
 from skorch._optional import require
 
 __all__ = ['parse_args']
@@ -31,7 +32,9 @@ _BY_DEFAULT = re.compile(r'(?<=[(\[,])\s*(?P<value>[^()\[\],]+?)\s+by\s+default\
 
 
 def parse_args(
-    kwargs: Mapping[str, Any], defaults: Mapping[str, Any] | None = None
+    kwargs: Mapping[str, Any],
+    defaults: Mapping[str, Any] | None = None,
+    help_without_args: bool = False,
 ) -> Callable[[Any], Any]:
     """Apply command line arguments to a model, or show the help.
 
@@ -40,12 +43,20 @@ def parse_args(
     ``--module__hidden_units 100``. A text such as ``torch.nn.Softmax(dim=-1)`` becomes the object
     that it names. With ``--help`` the parameters of the model and of its module are printed.
 
+    ``--config file.yaml`` reads parameters from a file in YAML, JSON or TOML, which has the same
+    names and texts; names in nested mappings are joined with ``__``. Arguments take precedence
+    over the file. Like a script, a file can import and call anything: use only those you trust.
+
     Parameters
     ----------
     kwargs : dict
         The arguments, as fire passes them to the function behind the command.
     defaults : dict or None (default=None)
-        Values that take the place of the model's own; arguments take precedence over them.
+        Values that take the place of the model's own; a file and arguments take precedence
+        over them.
+    help_without_args : bool (default=False)
+        Whether the help is also printed when the script is run without any argument. By default
+        such a run trains the model with its defaults.
 
     Returns
     -------
@@ -73,15 +84,24 @@ def parse_args(
     """
     defaults = dict(defaults or {})
     kwargs = dict(kwargs)
+    wants_help = kwargs.pop('help', False) or (help_without_args and len(sys.argv) < 2)
+    has_config = 'config' in kwargs
+    config = kwargs.pop('config', None)
+
+    def values_of_file(estimator: Any) -> dict[str, Any]:
+        return read_config(config, estimator, _resolve_dotted_name) if has_config else {}
 
     def print_help_and_exit(estimator: Any) -> None:
-        print_help(estimator, defaults=defaults)
+        print_help(estimator, defaults={**defaults, **values_of_file(estimator)})
         sys.exit()
 
     def set_params(estimator: Any) -> Any:
-        return estimator.set_params(**{**defaults, **parse_net_kwargs(kwargs)})
+        arguments = dict(parse_net_kwargs(kwargs))
+        from_file = {k: v for k, v in values_of_file(estimator).items() if k not in arguments}
+        others = {k: v for k, v in {**defaults, **arguments}.items() if k not in from_file}
+        return set_params_from(estimator, config, from_file, others)
 
-    return print_help_and_exit if kwargs.pop('help', False) else set_params
+    return print_help_and_exit if wants_help else set_params
 
 
 def parse_net_kwargs(kwargs: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -8,13 +8,20 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 
+from skorch._doctor import SkorchDoctor
+from skorch._graphs import GraphNodes
 from skorch._optional import require
+from skorch._ragged import PadCollate, SequenceDataset
 from skorch._slicing import SliceDataset, SliceDict
 from skorch.cli import parse_args
 from skorch.utils import _make_split, is_torch_data_type, to_numpy, to_tensor
 
 __all__ = [
     'DataFrameTransformer',
+    'GraphNodes',
+    'PadCollate',
+    'SequenceDataset',
+    'SkorchDoctor',
     'SliceDataset',
     'SliceDict',
     'parse_args',

@@ -474,6 +474,238 @@ class TestPrintHelp:
         assert '  --net__max_epochs : int (default=10)' in lines
 
 
+class TestHelpWithoutArguments:
+    @pytest.mark.parametrize(
+        ('argv', 'shown'), [(['train.py'], True), (['train.py', '--epochs', '3'], False)]
+    )
+    def test_switch(
+        self,
+        net: NeuralNetClassifier,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+        argv: list[str],
+        shown: bool,
+    ) -> None:
+        pytest.importorskip('numpydoc')
+        monkeypatch.setattr(sys, 'argv', argv)
+        parsed = parse_args({}, help_without_args=True)
+        if shown:
+            with pytest.raises(SystemExit):
+                parsed(net)
+        else:
+            assert parsed(net) is net
+        assert ('--lr : float' in capsys.readouterr().out) is shown
+
+    def test_default_is_to_run(
+        self, net: NeuralNetClassifier, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sys, 'argv', ['train.py'])
+        assert parse_args({})(net) is net
+
+
+YAML = """
+# comment
+lr: 1e-3
+max_epochs: 3
+device: null
+optimizer: torch.optim.Adam
+optimizer__betas: (0.8, 0.9)
+module:
+  hidden_units: 55
+  nonlin: torch.nn.Hardtanh(-2, max_val=3)
+torch_load_kwargs:
+  map_location: cpu
+callbacks:
+  - skorch.callbacks.EpochTimer()
+"""
+JSON = """{
+  "lr": 0.001, "max_epochs": 3, "device": null, "optimizer": "torch.optim.Adam",
+  "optimizer": "torch.optim.Adam", "optimizer__betas": "(0.8, 0.9)",
+  "module": {"hidden_units": 55, "nonlin": "torch.nn.Hardtanh(-2, max_val=3)"},
+  "torch_load_kwargs": {"map_location": "cpu"},
+  "callbacks": ["skorch.callbacks.EpochTimer()"]
+}"""
+TOML = """
+lr = 1e-3
+max_epochs = 3
+device = "None"
+optimizer = "torch.optim.Adam"
+optimizer__betas = "(0.8, 0.9)"
+callbacks = ["skorch.callbacks.EpochTimer()"]
+[module]
+hidden_units = 55
+nonlin = "torch.nn.Hardtanh(-2, max_val=3)"
+[torch_load_kwargs]
+map_location = "cpu"
+"""
+
+
+class TestConfig:
+    @pytest.fixture
+    def write(self, tmp_path: Path) -> Any:
+        def write(text: str, name: str = 'config.yaml') -> str:
+            if name.lower().endswith(('.yaml', '.yml')):
+                pytest.importorskip('yaml')
+            if name.endswith('.toml'):
+                pytest.importorskip('tomllib')
+            (tmp_path / name).write_text(text)
+            return str(tmp_path / name)
+
+        return write
+
+    @pytest.mark.parametrize(
+        ('name', 'text'),
+        [('c.yaml', YAML), ('c.YML', YAML), ('c.json', JSON), ('c.toml', TOML)],
+    )
+    def test_values(self, net: NeuralNetClassifier, write: Any, name: str, text: str) -> None:
+        assert parse_args({'config': write(text, name)})(net) is net
+        params = net.get_params()
+        assert (net.lr, net.max_epochs, net.device) == (0.001, 3, None)
+        assert net.optimizer is torch.optim.Adam
+        assert params['optimizer__betas'] == (0.8, 0.9)
+        assert params['module__hidden_units'] == 55
+        assert repr(params['module__nonlin']) == 'Hardtanh(min_val=-2, max_val=3)'
+        assert net.torch_load_kwargs == {'map_location': 'cpu'}
+        assert [type(cb).__name__ for cb in net.callbacks] == ['EpochTimer']
+        assert net.initialize().module_.nonlin.max_val == 3
+
+    def test_precedence(self, net: NeuralNetClassifier, write: Any) -> None:
+        path = write('lr: 0.1\nmax_epochs: 3\nmodule: {hidden_units: 5}\n')
+        defaults = {'lr': 0.7, 'max_epochs': 7, 'batch_size': 11}
+        kwargs = {'config': path, 'lr': 0.5, 'module__hidden_units': 6}
+        parse_args(kwargs, defaults=defaults)(net)
+        assert (net.lr, net.max_epochs, net.batch_size) == (0.5, 3, 11)
+        assert net.get_params()['module__hidden_units'] == 6
+        assert kwargs['config'] == path
+
+    def test_pipeline(self, pipe: Pipeline, write: Any) -> None:
+        path = write(
+            'net:\n  lr: 0.5\n  module: {hidden_units: 5}\n  torch_load_kwargs: {a: 1}\n'
+            'features__inner: {pca: {n_components: 1}}\n'
+            'features__scale: sklearn.preprocessing.StandardScaler()\n'
+        )
+        params = parse_args({'config': path})(pipe).get_params()
+        assert (params['net'].lr, params['net__module__hidden_units']) == (0.5, 5)
+        assert params['net'].torch_load_kwargs == {'a': 1}
+        assert params['features__inner__pca__n_components'] == 1
+        assert isinstance(params['features__scale'], StandardScaler)
+
+    @pytest.mark.parametrize('text', ['', '# nothing\n', '{}'])
+    def test_empty(self, net: NeuralNetClassifier, write: Any, text: str) -> None:
+        assert parse_args({'config': write(text), 'lr': 0.5})(net).lr == 0.5
+
+    @pytest.mark.parametrize('value', ['just text', "'64'", './model.pt', '(not python'])
+    def test_texts_stay(self, net: NeuralNetClassifier, write: Any, value: str) -> None:
+        parse_args({'config': write(f'module__name: {value}')})(net)
+        assert net.get_params()['module__name'] == value.strip("'")
+
+    def test_help_shows_the_values(
+        self, net: NeuralNetClassifier, write: Any, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        pytest.importorskip('numpydoc')
+        kwargs = {'config': write('lr: 0.125\nmodule: {hidden_units: 5}'), 'help': True}
+        with pytest.raises(SystemExit):
+            parse_args(kwargs, defaults={'lr': 0.25})(net)
+        out = capsys.readouterr().out
+        assert '--lr : float (default=0.125)' in out
+        assert '--module__hidden_units : int (default=5)' in out
+
+    @pytest.mark.parametrize(
+        ('text', 'match'),
+        [
+            ('max_epochs: 3\nlrr: 0.5', r"config\.yaml: lrr: .*unexpected.*'lrr'.*you mean 'lr'"),
+            ('lr: 0.5\nfoo_bar: 1', r"config\.yaml: foo_bar: .*unexpected argument.*'foo_bar'"),
+            ('callbacks: {nope: {x: 1}}', r'config\.yaml: callbacks__nope__x: .*no callback'),
+        ],
+    )
+    def test_unknown_name(
+        self, net: NeuralNetClassifier, write: Any, text: str, match: str
+    ) -> None:
+        with pytest.raises(ValueError, match=match):
+            parse_args({'config': write(text)})(net)
+
+    def test_unknown_name_in_a_pipeline(self, pipe: Pipeline, write: Any) -> None:
+        with pytest.raises(ValueError, match=r"(?s)nett__lr: Invalid .* Did you mean 'net__lr'"):
+            parse_args({'config': write('nett: {lr: 1}')})(pipe)
+
+    def test_unknown_argument_is_not_blamed_on_the_file(
+        self, net: NeuralNetClassifier, write: Any
+    ) -> None:
+        with pytest.raises(ValueError, match='lrr') as info:
+            parse_args({'config': write('lr: 0.5'), 'lrr': 1})(net)
+        assert 'config.yaml' not in str(info.value)
+
+    @pytest.mark.parametrize(
+        ('name', 'text', 'match'),
+        [
+            ('c.yaml', 'lr: 1\nmax_epochs: [1, 2\nx: 3', r'c\.yaml, line 3: not valid YAML'),
+            ('c.yaml', 'lr: 1\nlr: : 2', r'c\.yaml, line 2: not valid YAML'),
+            ('c.yaml', 'lr: !!python/name:os.system', r'c\.yaml, line 1: .*constructor'),
+            ('c.yaml', '- lr', r'c\.yaml: a mapping of parameter names .* got list'),
+            ('c.yaml', 'lr', r'c\.yaml: a mapping .* got str'),
+            ('c.yaml', 'module:\n  1: 2', r'c\.yaml: names of parameters are texts, got 1 \(int'),
+            ('c.json', '{"lr": 1,\n"x" 2}', r'c\.json, line 2: not valid JSON'),
+            ('c.toml', 'lr = 1\nx = = 2', r'c\.toml: not valid TOML: .*line 2'),
+            ('c.ini', 'lr=1', r"takes files with the suffix \.yaml, \.yml, .* got '.*c\.ini'"),
+        ],
+    )
+    def test_bad_files(
+        self, net: NeuralNetClassifier, write: Any, name: str, text: str, match: str
+    ) -> None:
+        with pytest.raises(ValueError, match=match):
+            parse_args({'config': write(text, name)})(net)
+
+    def test_not_utf8(self, net: NeuralNetClassifier, tmp_path: Path) -> None:
+        (tmp_path / 'c.json').write_bytes(b'{"lr": "\xff"}')
+        with pytest.raises(ValueError, match=r'c\.json: the file is not encoded in UTF-8'):
+            parse_args({'config': str(tmp_path / 'c.json')})(net)
+
+    @pytest.mark.parametrize('value', [True, None, 3])
+    def test_no_name(self, net: NeuralNetClassifier, value: Any) -> None:
+        with pytest.raises(ValueError, match=f'--config needs the name of a file, got {value}'):
+            parse_args({'config': value})(net)
+
+    def test_no_file(self, net: NeuralNetClassifier) -> None:
+        with pytest.raises(FileNotFoundError, match=r"--config: there is no file 'no\.yaml'"):
+            parse_args({'config': 'no.yaml'})(net)
+
+    @pytest.mark.parametrize(
+        ('value', 'error', 'match'),
+        [
+            ('torch.optim.Adamm', AttributeError, r"config\.yaml: optimizer: There is no 'Adamm'"),
+            ('no_such.Adam', ModuleNotFoundError, r'config\.yaml: optimizer: Cannot resolve'),
+            ('torch.nn.Linear(1 if 2 else 3)', ValueError, r'config\.yaml: optimizer: Cannot'),
+            ('torch.nn.Linear(1)', TypeError, r'config\.yaml: optimizer: .*out_features'),
+        ],
+    )
+    def test_names_that_cannot_be_resolved(
+        self,
+        net: NeuralNetClassifier,
+        write: Any,
+        value: str,
+        error: type[Exception],
+        match: str,
+    ) -> None:
+        with pytest.raises(error, match=match):
+            parse_args({'config': write(f'optimizer: {value}')})(net)
+
+    def test_without_yaml(
+        self, net: NeuralNetClassifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(sys.modules, 'yaml', None)
+        (tmp_path / 'c.yaml').write_text('lr: 1')
+        with pytest.raises(ImportError, match=r"A configuration file in YAML needs .* 'yaml'"):
+            parse_args({'config': str(tmp_path / 'c.yaml')})(net)
+
+    def test_toml_on_older_python(
+        self, net: NeuralNetClassifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(sys.modules, 'tomllib', None)
+        (tmp_path / 'c.toml').write_text('lr = 1')
+        with pytest.raises(ImportError, match=r'files in TOML need Python 3\.11'):
+            parse_args({'config': str(tmp_path / 'c.toml')})(net)
+
+
 def test_help_without_numpydoc(net: NeuralNetClassifier, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, 'numpydoc', None)
     monkeypatch.setitem(sys.modules, 'numpydoc.docscrape', None)
@@ -508,6 +740,7 @@ if __name__ == '__main__':
 '''
 
 
+@pytest.mark.heavy
 class TestScript:
     """A script that is run with fire."""
 
@@ -543,3 +776,9 @@ class TestScript:
         assert 'python train.py -- --help\n\n<StandardScaler> options:\n' in out
         assert '  --neuralnetclassifier__batch_size : int (default=64)\n' in out
         assert '\n<MLPModule> options:\n  --neuralnetclassifier__module__input_units' in out
+
+    def test_config_and_no_arguments(self, run: Any, tmp_path: Path) -> None:
+        pytest.importorskip('yaml')
+        (tmp_path / 'c.yaml').write_text('neuralnetclassifier: {lr: 0.2, module__dropout: 0.1}\n')
+        assert run('--config', 'c.yaml') == '0.2 64 ReLU() True\n'
+        assert run() == '0.1 64 ReLU() True\n'
