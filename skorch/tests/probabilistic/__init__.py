@@ -1,0 +1,1 @@
+"""Tests of the estimators around Gaussian processes."""

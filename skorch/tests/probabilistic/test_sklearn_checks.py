@@ -1,0 +1,89 @@
+"""scikit-learn's own checks of estimators: all that apply pass; those that fail, with reasons.
+
+They fit each estimator some hundred times.
+
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from sklearn.utils.estimator_checks import check_estimator
+
+from skorch.tests.probabilistic.gp_tools import (
+    InducingPoints,
+    binary,
+    exact,
+    multiclass,
+    variational,
+)
+
+pytestmark = pytest.mark.heavy
+
+# A net takes more than arrays, and leaves the judgement of their values to the module.
+OF_ALL = {
+    'check_estimators_empty_data_messages': 'data without rows or columns are not looked for',
+    'check_estimators_nan_inf': 'NaN in data is not looked for; the loss that follows is told',
+    'check_estimators_overwrite_params': 'callbacks are made anew for each training',
+    'check_fit1d': 'X of one dimension is a single feature, as in gpytorch',
+    'check_requires_y_none': 'the text says the same in other words',
+}
+OF_REGRESSORS = {
+    **OF_ALL,
+    'check_complex_data': 'gpytorch refuses complex data',
+    'check_regressor_data_not_an_array': 'data need a length',
+    'check_supervised_y_2d': 'y of shape (n, 1) is taken without a warning',
+    'check_supervised_y_no_nan': 'as check_estimators_nan_inf',
+}
+OF_CLASSIFIERS = {
+    **OF_ALL,
+    'check_classifier_data_not_an_array': 'data need a length',
+    'check_supervised_y_2d': 'y of shape (n, 1) is refused',
+}
+CALLBACK_SETS = {
+    'check_dont_overwrite_parameters': 'the callback of this test sets module parameters'
+}
+RANDOM = 'a variational process starts from random numbers, for which there is no parameter'
+EXPECTED = {
+    'exact': {
+        **OF_REGRESSORS,
+        'check_dtype_object': 'objects that are no numbers are refused in other words',
+        'check_methods_sample_order_invariance': 'equal to the rounding of float32 only',
+    },
+    'variational': {
+        **OF_REGRESSORS,
+        **CALLBACK_SETS,
+        'check_regressors_int': RANDOM,
+        'check_fit_idempotent': RANDOM,
+    },
+    'binary': {**OF_CLASSIFIERS, **CALLBACK_SETS, 'check_fit_idempotent': RANDOM},
+    'multiclass': {**OF_CLASSIFIERS, **CALLBACK_SETS, 'check_fit_idempotent': RANDOM},
+}
+CALLBACK = {'callbacks': [InducingPoints()]}
+ESTIMATORS = {
+    'exact': lambda: exact(max_epochs=20),
+    'variational': lambda: variational(max_epochs=20, **CALLBACK),
+    'binary': lambda: binary(max_epochs=20, train_split=None, **CALLBACK),
+    'multiclass': lambda: multiclass(max_epochs=20, train_split=None, **CALLBACK),
+}
+
+
+def reseed(**kwargs):
+    torch.manual_seed(0)
+    np.random.seed(0)
+
+
+@pytest.mark.parametrize('name', ESTIMATORS)
+def test_checks_of_sklearn(name):
+    reseed()
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        rows = check_estimator(ESTIMATORS[name](), on_fail=None, on_skip=None, callback=reseed)
+    failed = {row['check_name']: row['exception'] for row in rows if row['status'] == 'failed'}
+    unexpected = {check: exc for check, exc in failed.items() if check not in EXPECTED[name]}
+    assert unexpected == {}
+    assert failed.keys() == EXPECTED[name].keys()
+    assert sum(row['status'] == 'passed' for row in rows) >= 35
