@@ -17,8 +17,9 @@ CLASSES: dict[str, tuple[str, ...]] = {
     'skorch.callbacks': (
         *('BatchScoring', 'Callback', 'Checkpoint', 'EarlyStopping', 'EpochScoring', 'EpochTimer'),
         *('Freezer', 'GradientNormClipping', 'Initializer', 'InputShapeSetter', 'LRScheduler'),
-        *('LoadInitState', 'ParamMapper', 'PassthroughScoring', 'PrintLog', 'ProgressBar'),
-        *('TensorBoard', 'TrainEndCheckpoint', 'Unfreezer', 'WarmRestartLR'),
+        *('LoadInitState', 'MlflowLogger', 'NeptuneLogger', 'ParamMapper', 'PassthroughScoring'),
+        *('PrintLog', 'ProgressBar', 'SacredLogger', 'TensorBoard', 'TrainEndCheckpoint'),
+        *('Unfreezer', 'WandbLogger', 'WarmRestartLR'),
     ),
     'skorch._components': ('InitialState',),
     'skorch.callbacks._shared_files': ('Family',),
@@ -99,6 +100,7 @@ CALLABLES: dict[str, tuple[str, ...]] = {
     'skorch.scoring': ('loss_scoring',),
     'skorch.setter': ('optimizer_setter',),
     'skorch.toy': ('make_binary_classifier', 'make_classifier', 'make_regressor'),
+    'skorch.callbacks.logging': ('rename_tensorboard_key',),
     'skorch.utils': (
         *('_identity', '_indexing_dict', '_indexing_list_tuple_of_data', '_indexing_ndframe'),
         *('_indexing_none', '_indexing_other', '_infer_predict_nonlinearity', '_make_2d_probs'),

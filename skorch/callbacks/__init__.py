@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from skorch.callbacks.base import Callback  # isort: skip
-from skorch.callbacks.logging import EpochTimer, PrintLog, ProgressBar, TensorBoard
+from skorch.callbacks.logging import (
+    EpochTimer,
+    MlflowLogger,
+    NeptuneLogger,
+    PrintLog,
+    ProgressBar,
+    SacredLogger,
+    TensorBoard,
+    WandbLogger,
+)
 from skorch.callbacks.lr_scheduler import LRScheduler, WarmRestartLR
 from skorch.callbacks.regularization import GradientNormClipping
 from skorch.callbacks.scoring import BatchScoring, EpochScoring, PassthroughScoring
@@ -32,12 +41,16 @@ __all__ = [
     'InputShapeSetter',
     'LRScheduler',
     'LoadInitState',
+    'MlflowLogger',
+    'NeptuneLogger',
     'ParamMapper',
     'PassthroughScoring',
     'PrintLog',
     'ProgressBar',
+    'SacredLogger',
     'TensorBoard',
     'TrainEndCheckpoint',
     'Unfreezer',
+    'WandbLogger',
     'WarmRestartLR',
 ]

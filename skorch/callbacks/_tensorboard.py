@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import copy
-import os
-import pickle
-import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from sklearn.base import clone
-
 from skorch._homes import at_home
-from skorch.callbacks._log_keys import filter_log_keys, ignored_keys
+from skorch.callbacks._log_keys import filter_log_keys
 from skorch.callbacks._metric import as_number, is_number
-from skorch.callbacks.base import Callback
-from skorch.exceptions import SkorchWarning
+from skorch.callbacks._tracker import Tracker
 
 
 def rename_tensorboard_key(key: str) -> str:
@@ -38,22 +31,34 @@ def rename_tensorboard_key(key: str) -> str:
 at_home('skorch.callbacks.logging', rename_tensorboard_key)
 
 
-class TensorBoard(Callback):
+def table_of(params: Mapping[str, Any]) -> str:
+    """Return parameters as a table in Markdown, which TensorBoard shows."""
+    cells = ((key, str(value).replace('|', '\\|')) for key, value in params.items())
+    return '\n'.join(
+        ['| parameter | value |', '| --- | --- |', *(f'| {k} | {v} |' for k, v in cells)]
+    )
+
+
+class TensorBoard(Tracker):
     """Log the numbers of each epoch to TensorBoard.
 
-    To log more, derive a class from this one and use ``self.writer`` in its events;
+    The hyper-parameters of the net are added as the text ``hyper_parameters``. To log more,
+    derive a class from this one and use ``self.writer_`` in its events, if it is not None;
     ``self.first_batch_`` is True until the first batch has ended.
 
-    Copies of the callback share the writer. A pickle goes without the writer if that
-    cannot be pickled; set a new one before the net trains again.
+    In a search each fit opens a writer of its own if ``writer`` is a function. A writer that was
+    passed live is shared by all copies of the callback in this process. A pickle goes without
+    it, unless it can be pickled itself; set a new one before the net trains again.
 
     Parameters
     ----------
-    writer : torch.utils.tensorboard.SummaryWriter
-        Takes the values.
+    writer : torch.utils.tensorboard.SummaryWriter or callable
+        Takes the values. Or a function that opens a writer when training begins; it gets the
+        arguments ``name``, which is fit for the name of a folder, and ``params`` if it has
+        parameters of these names.
 
     close_after_train : bool (default=True)
-        Whether to close the writer when training ends, be it by an error.
+        Whether to close the writer when training ends, fails or is interrupted.
 
     keys_ignored : str, list of str or None (default=None)
         Keys of the history that are not logged. Epoch number, events, and keys that end
@@ -62,9 +67,24 @@ class TensorBoard(Callback):
     key_mapper : callable (default=rename_tensorboard_key)
         Returns the tag for a key of the history.
 
+    Attributes
+    ----------
+    writer_ : torch.utils.tensorboard.SummaryWriter or None
+        The writer of the last training.
+
     """
 
     __module__ = 'skorch.callbacks.logging'
+
+    _param = 'writer'
+    _run_method = 'add_scalar'
+    _shared = ('writer',)
+    _travels = ('writer',)
+    _opened = ('writer_',)
+    _kept = ('first_batch_',)
+    _advice = (
+        'Pass a torch.utils.tensorboard.SummaryWriter, or a function that opens one for a name.'
+    )
 
     def __init__(
         self,
@@ -91,26 +111,14 @@ class TensorBoard(Callback):
             If the writer is the name of a folder.
 
         """
-        if isinstance(self.writer, str | os.PathLike):
-            raise TypeError(
-                f'The writer of TensorBoard has to be a SummaryWriter, got {self.writer!r}. Pass '
-                f'torch.utils.tensorboard.SummaryWriter({str(self.writer)!r}).'
-            )
+        super().initialize()
         self.first_batch_ = True
-        self.keys_ignored_ = ignored_keys(self.keys_ignored)
         return self
 
-    def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
-        """Say so if there is no writer."""
-        if self.writer is None:
-            warnings.warn(
-                'The TensorBoard callback has no writer and logs nothing. A writer does not '
-                'travel with a pickle: set one with '
-                "net.set_params(callbacks__TensorBoard__writer=...), or by the callback's own "
-                'name.',
-                SkorchWarning,
-                stacklevel=2,
-            )
+    def _describe_run(self, run: Any, net: Any, params: Mapping[str, Any]) -> None:
+        # other writers need not have texts
+        if hasattr(run, 'add_text'):
+            run.add_text('hyper_parameters', table_of(params))
 
     def on_batch_end(self, net: Any, **kwargs: Any) -> None:
         """Note that the first batch has ended."""
@@ -138,10 +146,10 @@ class TensorBoard(Callback):
         """
         row = history[-1]
         value = as_number(row.get(key))
-        if self.writer is None or not is_number(value):
+        if self._run is None or not is_number(value):
             return
         step = row['epoch'] if global_step is None else global_step
-        self.writer.add_scalar(tag=tag, scalar_value=value, global_step=step)
+        self._run.add_scalar(tag=tag, scalar_value=value, global_step=step)
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """Log the values of the epoch."""
@@ -149,41 +157,8 @@ class TensorBoard(Callback):
         for key in filter_log_keys(history[-1], keys_ignored=self.keys_ignored_):
             self.add_scalar_maybe(history, key=key, tag=self.key_mapper(key))
 
-    def on_train_end(self, net: Any, **kwargs: Any) -> None:
-        """Close the writer if asked for."""
-        self._close()
+    def _closes(self) -> bool:
+        return self.close_after_train
 
-    def on_train_error(
-        self,
-        net: Any,
-        X: Any = None,
-        y: Any = None,
-        error: BaseException | None = None,
-        **kwargs: Any,
-    ) -> None:
-        """Close the writer if asked for."""
-        self._close()
-
-    def _close(self) -> None:
-        if self.close_after_train and self.writer is not None:
-            self.writer.close()
-
-    def __sklearn_clone__(self) -> TensorBoard:
-        params = self.get_params(deep=False)
-        writer = {'writer': params.pop('writer')}
-        return type(self)(**{k: clone(v, safe=False) for k, v in params.items()}, **writer)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> TensorBoard:
-        out = self.__class__.__new__(self.__class__)
-        memo[id(self)] = out
-        for key, value in self.__dict__.items():
-            out.__dict__[key] = value if key == 'writer' else copy.deepcopy(value, memo)
-        return out
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = self.__dict__.copy()
-        try:
-            pickle.dumps(state.get('writer'))
-        except Exception:  # whatever the writer raises: it has threads, locks and open files
-            state['writer'] = None
-        return state
+    def _close_run(self, run: Any, how: str) -> None:
+        run.close()

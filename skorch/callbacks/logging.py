@@ -14,16 +14,24 @@ from tabulate import tabulate
 
 from skorch.callbacks._log_keys import filter_log_keys, ignored_keys
 from skorch.callbacks._messages import tell
+from skorch.callbacks._mlflow import MlflowLogger
+from skorch.callbacks._neptune import NeptuneLogger
 from skorch.callbacks._progress_bar import ProgressBar
+from skorch.callbacks._sacred import SacredLogger
 from skorch.callbacks._tensorboard import TensorBoard, rename_tensorboard_key
+from skorch.callbacks._wandb import WandbLogger
 from skorch.callbacks.base import Callback
 from skorch.utils import Ansi
 
 __all__ = [
     'EpochTimer',
+    'MlflowLogger',
+    'NeptuneLogger',
     'PrintLog',
     'ProgressBar',
+    'SacredLogger',
     'TensorBoard',
+    'WandbLogger',
     'filter_log_keys',
     'rename_tensorboard_key',
 ]
@@ -192,5 +200,5 @@ class PrintLog(Callback):
         table = self.table(net.history[-1])
         head, body = _split_table(table, cells[0][0], [cell for _, cell in cells])
         for line in [*(head if self.first_iteration_ else []), *body]:
-            tell(self.sink, line, net.verbose)
+            tell(net, self.sink, line)
         self.first_iteration_ = False

@@ -12,9 +12,15 @@ from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 
 from skorch.callbacks import TensorBoard
+from skorch.callbacks._tensorboard import table_of
 from skorch.callbacks.logging import rename_tensorboard_key
 from skorch.exceptions import SkorchWarning
 from skorch.tests.callbacks.logging_tools import Fail, NetWithHistory, make_net
+from skorch.tests.callbacks.tracker_tools import (
+    open_tensorboard,
+    read_tensorboard,
+    texts_in_tensorboard,
+)
 from skorch.tests.naming import name_of
 
 
@@ -46,24 +52,13 @@ def writer(tmp_path):
         yield writer
 
 
-def logged(path):
-    """Return {tag: [(step, value), ...]} of all event files in a folder."""
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    events = EventAccumulator(str(path)).Reload()
-    return {
-        tag: [(event.step, event.value) for event in events.Scalars(tag)]
-        for tag in events.Tags()['scalars']
-    }
-
-
 def is_open(writer):
     return writer.file_writer is not None
 
 
 def test_tensorboard_logs_the_history(writer, make, data, tmp_path):
     net = make(callbacks=[TensorBoard(writer)]).fit(*data)
-    scalars = logged(tmp_path)
+    scalars = read_tensorboard(tmp_path)
     assert set(scalars) == {'dur', 'Loss/train_loss', 'Loss/valid_loss', 'Loss/valid_acc'}
     for key in ('train_loss', 'valid_loss', 'valid_acc'):
         values = net.history[:, key]
@@ -71,10 +66,37 @@ def test_tensorboard_logs_the_history(writer, make, data, tmp_path):
     assert len(os.listdir(tmp_path)) == 1
 
 
+def test_hyper_parameters_are_a_text_that_is_added_once(writer, make, data, tmp_path):
+    net = make(callbacks=[TensorBoard(writer, close_after_train=False)], lr=0.05)
+    net.fit(*data).partial_fit(*data)
+    writer.close()
+    (text,) = texts_in_tensorboard(tmp_path).values()
+    assert '| lr | 0.05 |' in text.splitlines()
+    assert 'TensorBoard' not in text
+
+
+def test_table_of_parameters():
+    expected = '| parameter | value |\n| --- | --- |\n| a | x\\|y |'
+    assert table_of({'a': 'x|y'}) == expected
+
+
+def test_subclasses_log_more_to_the_writer_in_use(make, data, tmp_path):
+    pytest.importorskip('tensorboard')
+
+    class Own(TensorBoard):
+        def on_epoch_end(self, net, **kwargs):
+            self.writer_.add_scalar('mine', 7.0, len(net.history))
+            super().on_epoch_end(net, **kwargs)
+
+    make(callbacks=[Own(partial(open_tensorboard, str(tmp_path)))]).fit(*data)
+    (folder,) = tmp_path.iterdir()
+    assert read_tensorboard(folder)['mine'] == [(1, 7.0), (2, 7.0)]
+
+
 def test_tensorboard_keys_can_be_ignored_and_renamed(writer, make, data, tmp_path):
     callback = TensorBoard(writer, keys_ignored='dur', key_mapper='my/{}'.format)
     make(callbacks=[callback]).fit(*data)
-    assert set(logged(tmp_path)) == {'my/train_loss', 'my/valid_loss', 'my/valid_acc'}
+    assert set(read_tensorboard(tmp_path)) == {'my/train_loss', 'my/valid_loss', 'my/valid_acc'}
 
 
 @pytest.mark.parametrize(
@@ -99,7 +121,7 @@ def test_tensorboard_logs_single_numbers_only(value, expected, writer, tmp_path)
     callback = TensorBoard(writer).initialize()
     callback.on_epoch_end(net)
     callback.on_train_end(net)
-    assert logged(tmp_path) == ({} if expected is None else {'a': [(3, expected)]})
+    assert read_tensorboard(tmp_path) == ({} if expected is None else {'a': [(3, expected)]})
 
 
 def test_add_scalar_maybe(writer, tmp_path):
@@ -109,7 +131,7 @@ def test_add_scalar_maybe(writer, tmp_path):
     callback.add_scalar_maybe(net.history, key='a', tag='x', global_step=7)
     callback.add_scalar_maybe(net.history, key='missing', tag='y')
     callback.on_train_end(net)
-    assert logged(tmp_path) == {'x': [(7, 0.5)]}
+    assert read_tensorboard(tmp_path) == {'x': [(7, 0.5)]}
 
 
 def test_first_batch_is_told_to_subclasses(writer, make, data):
@@ -150,7 +172,7 @@ def test_tensorboard_in_a_grid_search(writer, make, data, tmp_path):
     net = make(callbacks=[TensorBoard(writer, close_after_train=False)], train_split=None)
     GridSearchCV(net, {'lr': [0.1, 0.2]}, cv=2, refit=False).fit(*data)
     writer.close()
-    assert len(logged(tmp_path)['Loss/train_loss']) == 8
+    assert len(read_tensorboard(tmp_path)['Loss/train_loss']) == 8
 
 
 def test_pickle_goes_without_the_writer_and_says_so_when_training(writer, make, data):
