@@ -22,9 +22,7 @@ from skorch.callbacks import EarlyStopping
 class Digits(nn.Module):
     def __init__(self, num_hidden: int = 64) -> None:
         super().__init__()
-        self.layers = nn.Sequential(
-            nn.Linear(64, num_hidden), nn.ReLU(), nn.Linear(num_hidden, 10)
-        )
+        self.layers = nn.Sequential(nn.Linear(64, num_hidden), nn.ReLU(), nn.Linear(num_hidden, 10))
 
     def forward(self, X: torch.Tensor) -> torch.Tensor:
         return self.layers(X)

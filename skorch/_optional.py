@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 from types import ModuleType
 
-
 # What to install, where that has another name than what is imported.
 _INSTALLED_AS = {
     'mlflow': 'mlflow-skinny',

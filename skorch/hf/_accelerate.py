@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -30,10 +30,15 @@ from skorch.hf._accord import (
 from skorch.hf._prepared import Prepared, needs_closure, plain_module
 from skorch.hf._settings import AcceleratorSettings
 
+if TYPE_CHECKING:
+    from skorch.net import NeuralNet as _Net
+else:
+    _Net = object  # a mixin takes its methods from the net beside it
+
 __all__ = ['AccelerateMixin']
 
 
-class AccelerateMixin:
+class AccelerateMixin(_Net):
     """Mixin that trains a net with Hugging Face accelerate.
 
     Derive a class from it and one of the nets, and pass an ``Accelerator`` with the settings for

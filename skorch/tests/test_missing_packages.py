@@ -65,9 +65,9 @@ USES = {
     'from skorch.cli import parse_args; parse_args({"config": "c.yaml"})(net)': 'yaml',
     'from skorch.helper import DataFrameTransformer as D; D().fit(X)': 'pandas',
     'from skorch.helper import SkorchDoctor as D; D(net).fit(X, y).plot_loss()': 'matplotlib',
-    'from skorch.hf import HuggingfaceTokenizer as T; T("t", model="m").fit(["text"])': 'transformers',
-    'from skorch.hf import HuggingfacePretrainedTokenizer as T; T("b").fit(["a"])': 'transformers',
-    'from skorch.llm import ZeroShotClassifier as Z; Z("gpt2").fit(None, ["a", "b"])': 'transformers',
+    'import skorch.hf as h; h.HuggingfaceTokenizer("t", model="m").fit(["text"])': 'transformers',
+    'import skorch.hf as h; h.HuggingfacePretrainedTokenizer("b").fit(["a"])': 'transformers',
+    'from skorch.llm import *; ZeroShotClassifier("gpt2").fit(None, ["a", "b"])': 'transformers',
     'skorch.callbacks.MlflowLogger().initialize()': 'mlflow',
     'import skorch.probabilistic': 'gpytorch',
 }
