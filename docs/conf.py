@@ -25,7 +25,9 @@ extensions = [
 exclude_patterns = ['_build']
 
 # scikit-learn makes and documents the methods of metadata routing; its texts refer to its own docs.
-REQUESTS = 'set_fit_request,set_partial_fit_request,set_score_request,set_transform_request'
+REQUESTS = ','.join(
+    f'set_{name}_request' for name in ('fit', 'partial_fit', 'predict', 'score', 'transform')
+)
 autodoc_default_options = {
     'members': True,
     'show-inheritance': True,

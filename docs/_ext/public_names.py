@@ -73,6 +73,14 @@ def undocumented(module: types.ModuleType) -> Iterator[str]:
             yield from (f'{dotted}.{member}' for member in undocumented_members(value))
 
 
+def shown_in(home: str, name: str, value: Any) -> str:
+    """Return the module whose page describes a name: its home, or else the first to offer it."""
+    if home in public_modules():
+        return home
+    modules = map(importlib.import_module, public_modules())
+    return next(m.__name__ for m in modules if getattr(m, name, None) is value)
+
+
 def entry(module: types.ModuleType, name: str) -> str:
     """Return the directive for one name, a reference only where its home is another module."""
     value = getattr(module, name)
@@ -83,7 +91,7 @@ def entry(module: types.ModuleType, name: str) -> str:
         role, directive = 'func', 'autofunction'
     else:
         return f'* ``{name}``\n'
-    if home != module.__name__ and home in public_modules():
+    if home.startswith(f'{skorch.__name__}.') and module.__name__ != shown_in(home, name, value):
         return f'* :{role}:`{home}.{name}`\n'
     return f'.. {directive}:: {module.__name__}.{name}\n'
 

@@ -72,11 +72,11 @@ class AccelerateMixin(_Net):
 
     Examples
     --------
-    >>> class AcceleratedNet(AccelerateMixin, NeuralNetClassifier):
+    >>> class AcceleratedNet(AccelerateMixin, NeuralNetClassifier):  # doctest: +SKIP
     ...     pass
-    >>> accelerator = Accelerator(mixed_precision='bf16')
-    >>> net = AcceleratedNet(MyModule, accelerator=accelerator)
-    >>> net.fit(X, y)
+    >>> accelerator = Accelerator(mixed_precision='bf16')  # doctest: +SKIP
+    >>> net = AcceleratedNet(MyModule, accelerator=accelerator)  # doctest: +SKIP
+    >>> net.fit(X, y)  # doctest: +SKIP
 
     """
 
