@@ -147,8 +147,8 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
 
     """
 
-    initialized_ = False
-    interrupted_ = False
+    initialized_ = interrupted_ = False
+    n_processes = None  # nets that older versions saved have none
     _loss_warned_ = False
     history_ = OwnDefault(History)
     _trimmed_for_prediction = False

@@ -115,6 +115,12 @@ class TensorBoard(Tracker):
         self.first_batch_ = True
         return self
 
+    def _advice_for(self, text: Any) -> str:
+        return (
+            f'Pass torch.utils.tensorboard.SummaryWriter({str(text)!r}), or a function that opens '
+            f'a writer for a name.'
+        )
+
     def _describe_run(self, run: Any, net: Any, params: Mapping[str, Any]) -> None:
         # other writers need not have texts
         if hasattr(run, 'add_text'):

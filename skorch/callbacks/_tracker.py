@@ -301,8 +301,12 @@ class Tracker(Callback):
         if isinstance(given, (str, os.PathLike)):
             raise TypeError(
                 f'{self._param} of {type(self).__name__} is {given!r}, which is no run. '
-                f'{self._advice}'
+                f'{self._advice_for(given)}'
             )
+
+    def _advice_for(self, text: Any) -> str:
+        """What to pass instead of a text."""
+        return self._advice
 
     @property
     def _run(self) -> Any:

@@ -235,7 +235,7 @@ class TestParseArgs:
         pytest.importorskip('numpydoc')
         with pytest.raises(SystemExit) as info:
             parse_args({'help': True, 'lr': 0.5}, defaults={'lr': 0.25})(net)
-        assert info.value.code is None
+        assert not info.value.code
         assert '--lr : float (default=0.25)' in capsys.readouterr().out
         assert net.lr == 0.01
 
