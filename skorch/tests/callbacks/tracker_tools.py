@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import importlib.util
 import json
 import logging
 import os
@@ -28,8 +29,9 @@ from skorch.callbacks._sacred import BackgroundRun
 WARNINGS_OF_TRACKERS = [
     'ignore::DeprecationWarning',
     'ignore:pkg_resources is deprecated:UserWarning',
-    'ignore::neptune.common.warnings.NeptuneWarning',
 ]
+if importlib.util.find_spec('neptune') is not None:  # pytest imports the class that is named
+    WARNINGS_OF_TRACKERS.append('ignore::neptune.common.warnings.NeptuneWarning')
 _HEADER, _BLOCK = 7, 32768
 _FIRST, _LAST = {1, 2}, {1, 4}  # parts of a record: all of it, first, middle, last
 

@@ -344,6 +344,7 @@ def test_frozen_unused_and_empty_parameters() -> None:
     assert 'norm' in doctor.get_layer_names()['module']
     assert doctor.advice() == []
     assert '\nunused.weight ' in doctor.report()
+    pytest.importorskip('matplotlib')
     doctor.plot_gradients()
     doctor.plot_param_updates()
 
@@ -369,6 +370,7 @@ def test_module_without_layers() -> None:
     doctor = examine(nn.Linear(20, 2))
     assert doctor.get_layer_names() == {'module': [], 'criterion': []}
     assert doctor.get_param_names() == {'module': ['weight', 'bias'], 'criterion': []}
+    pytest.importorskip('matplotlib')
     with pytest.raises(ValueError, match='no activations of step'):
         doctor.plot_activations()
 
@@ -378,6 +380,7 @@ def test_module_of_another_type(dtype: torch.dtype) -> None:
     torch.manual_seed(0)
     doctor = examine(Module().to(dtype), batch_size=32)
     assert np.isfinite(doctor.update_recs_['module'][0]['lin0.weight'])
+    pytest.importorskip('matplotlib')
     doctor.plot_activations()
     assert doctor.advice() == []
 
@@ -394,6 +397,7 @@ def test_complex_parameters() -> None:
     doctor = examine(Complex)
     assert 0 < doctor.update_recs_['module'][0]['lin.weight'] < 1
     assert doctor.gradient_recs_['module'][0]['lin.weight'].dtype == 'complex64'
+    pytest.importorskip('matplotlib')
     doctor.plot_gradients()
 
 

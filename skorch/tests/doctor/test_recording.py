@@ -191,6 +191,7 @@ class TestRecords:
         assert doctor.get_param_names()['criterion'] == ['scale']
         assert 0 < doctor.param_update_recs_['criterion'][0]['scale'] < 10
         assert 'second\n======' in doctor.report()
+        pytest.importorskip('matplotlib')
         assert doctor.plot_activations().shape == (3, 1)
 
 
