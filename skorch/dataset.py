@@ -104,6 +104,9 @@ class Dataset(torch.utils.data.Dataset):
 
     """
 
+    # Whether an item of a list is a row, not one of several inputs.
+    items_are_rows = False
+
     def __init__(self, X: Any, y: Any = None, length: int | None = None) -> None:
         if length is None:
             X, y, length = self._match_rows(X, y)
@@ -367,10 +370,11 @@ class ValidSplit:
 
         """
         n = _n_items(dataset)
-        if y is not None and _n_targets(y) != n:
+        n_targets = n if y is None else _n_targets(y, dataset)
+        if n_targets != n:
             raise ValueError(
                 f'dataset and y need the same length for a split, but the dataset has {n} rows '
-                f'and y has {_n_targets(y)}.'
+                f'and y has {n_targets}.'
             )
         cv = self._splitter_for(y)
         targets = None if y is None or _is_multiple(y) else _targets(y)
@@ -397,8 +401,9 @@ def _is_multiple(y: Any) -> bool:
     return isinstance(y, Mapping) or (is_container(y) and not is_list_of_rows(y))
 
 
-def _n_targets(y: Any) -> int:
-    return len(y) if is_list_of_rows(y) else get_len(y)
+def _n_targets(y: Any, dataset: Any) -> int:
+    items_are_rows = getattr(dataset, 'items_are_rows', False) and isinstance(y, (list, tuple))
+    return len(y) if items_are_rows or is_list_of_rows(y) else get_len(y)
 
 
 def _targets(y: Any) -> Any:

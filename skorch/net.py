@@ -696,7 +696,7 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
         """
         self._set_training(True)
         step = self._forward_step(batch, training=True, fit_params=fit_params)
-        backward(self, step['loss'])
+        self._backward(step['loss'])
         return step
 
     def _forward_step(self, batch: Any, training: bool, fit_params: Any) -> dict[str, Any]:
@@ -705,6 +705,9 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
         with weighted_by_rows(batch):
             loss = self.get_loss(y_pred, yi, X=Xi, training=training)
         return {'loss': loss, 'y_pred': y_pred}
+
+    def _backward(self, loss: Any) -> None:
+        backward(self, loss)
 
     def validation_step(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
         """Compute the loss of a batch of the validation data.
@@ -858,11 +861,8 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
 
         """
         nonlinearity = self._get_predict_nonlinearity()
-        outputs = [
-            to_numpy(nonlinearity(first_of(y_pred)))
-            for y_pred in self.forward_iter(X, training=False)
-        ]
-        return concatenate_arrays(outputs)
+        outputs = self.forward_iter(X, training=False)
+        return concatenate_arrays([to_numpy(nonlinearity(first_of(out))) for out in outputs])
 
     def _get_predict_nonlinearity(self) -> Callable[[Any], Any]:
         self.check_is_fitted()

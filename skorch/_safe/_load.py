@@ -9,6 +9,7 @@ import torch
 
 from skorch._load_options import LoadPlan, caller_options, torch_load_options
 from skorch._pickling import modules_in, open_inside, warn_of_newer_version
+from skorch._processes import is_placed_by_accelerator
 from skorch._randomness import resume_when_trained
 from skorch._safe._audit import refuse_untrusted, uses_in
 from skorch._safe._decode import Decoder
@@ -88,6 +89,7 @@ class _Loading:
         if device is not None:
             self.options['map_location'] = device
         self.plans: dict[str, LoadPlan] = {}
+        self.placed: set[str] = set()  # nets whose accelerator places them
         self.messages: list[str] = []
 
     def result(self) -> Any:
@@ -164,7 +166,9 @@ class _Loading:
         if path not in self.plans:
             open_inside(net, state)
         else:
-            if isinstance(state, dict) and 'device' in state:
+            if isinstance(state, dict) and is_placed_by_accelerator(state):
+                self.placed.add(path)
+            elif isinstance(state, dict) and 'device' in state:
                 state['device'] = self.plans[path].device_after(modules_in(state))
             net.__setstate__(state)
         # A class may make attributes of any state, which nobody could check before.
@@ -186,8 +190,8 @@ class _Loading:
         warn_of_newer_version(self.tree.versions['skorch'])
         for text in self.messages:
             warnings.warn(text, UserWarning, stacklevel=3)
-        for plan in self.plans.values():
-            plan.warn(sets_device=True, stacklevel=4)
+        for path, plan in self.plans.items():
+            plan.warn(sets_device=path not in self.placed, stacklevel=4)
 
 
 def _flatten_recurrent(modules: list[Any]) -> None:

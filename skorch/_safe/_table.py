@@ -23,6 +23,7 @@ CLASSES: dict[str, tuple[str, ...]] = {
     ),
     'skorch._components': ('InitialState',),
     'skorch.callbacks._shared_files': ('Family',),
+    'skorch.hf._settings': ('AcceleratorSettings',),
     'skorch.dataset': ('Dataset', 'ValidSplit'),
     'skorch.helper': ('DataFrameTransformer', 'SliceDataset', 'SliceDict'),
     'skorch.history': ('DistributedHistory', 'History'),

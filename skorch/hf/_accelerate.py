@@ -2,43 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import Any
 
-import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
 from skorch._batching import batches_shared_by
-from skorch._checks import backward
-from skorch._losses import noting_norms
-from skorch._rowparams import weighted_by_rows
-from skorch._structures import first_of, inner_module
-from skorch.callbacks import Callback
-from skorch.callbacks.scoring import ScoringBase
-from skorch.dataset import get_len, unpack_data
+from skorch._endings import warn_user
+from skorch._processes import wait_for_everyone
+from skorch._structures import inner_module
 from skorch.exceptions import OtherProcessError, StopTraining
-from skorch.hf import _rows
 from skorch.hf._accord import (
     Accord,
     from_main_process,
     same_random_numbers,
     share_tensors,
-    sum_over_processes,
     summed,
 )
-from skorch.hf._prepared import Prepared, needs_closure, plain_module
+from skorch.hf._prepared import Prepared, plain_module
 from skorch.hf._settings import AcceleratorSettings
-
-if TYPE_CHECKING:
-    from skorch.net import NeuralNet as _Net
-else:
-    _Net = object  # a mixin takes its methods from the net beside it
+from skorch.hf._shared_steps import SharedStepsMixin
 
 __all__ = ['AccelerateMixin']
 
+# Attributes of a net that belong to this process and this moment.
+PASSING = ('_prepared_', '_accord_', '_mass_')
 
-class AccelerateMixin(_Net):
+
+class AccelerateMixin(SharedStepsMixin):
     """Mixin that trains a net with Hugging Face accelerate.
 
     Derive a class from it and one of the nets, and pass an ``Accelerator`` with the settings for
@@ -82,11 +76,6 @@ class AccelerateMixin(_Net):
 
     __module__ = 'skorch.hf'
 
-    _prepared_: Prepared | None = None
-    _accord_: Accord | None = None
-    # How much the rows of the last batch of this process count; None if nobody has told.
-    _mass_: Any = None
-
     def __init__(
         self,
         *args: Any,
@@ -105,10 +94,6 @@ class AccelerateMixin(_Net):
         self.accelerator = accelerator
         self.unwrap_after_train = unwrap_after_train
 
-    @property
-    def _is_alone(self) -> bool:
-        return self.accelerator.num_processes == 1
-
     # --------------------------------------------------------------------------- initialization
 
     def initialize(self) -> Any:
@@ -123,13 +108,26 @@ class AccelerateMixin(_Net):
         TypeError
             If there is no accelerator.
         ValueError
-            If the accelerator cannot work with the optimizer.
+            If the accelerator cannot work with the optimizer, or the processes would get
+            different numbers of rows.
 
         """
         if isinstance(self.accelerator, type) or not hasattr(self.accelerator, 'prepare'):
             raise TypeError(
                 f'accelerator has to be an accelerate.Accelerator, got {self.accelerator!r}. Pass '
                 f'accelerator=Accelerator(), imported from accelerate.'
+            )
+        if not self._is_alone and not getattr(self.accelerator, 'even_batches', True):
+            raise ValueError(
+                f'With {self.accelerator.num_processes} processes all of them need batches of the '
+                f'same size, but the accelerator has even_batches=False. Leave it at True: rows '
+                f'that are repeated for it count nowhere.'
+            )
+        if self._is_alone and int(os.environ.get('WORLD_SIZE', 1)) > 1:
+            warn_user(
+                f'This process is one of {os.environ["WORLD_SIZE"]} that were started together, '
+                f'but its accelerator has a single one, so that each trains for itself. On the '
+                f'CPU, pass Accelerator(cpu=True).'
             )
         self._unwrap()
         super().initialize()
@@ -170,8 +168,9 @@ class AccelerateMixin(_Net):
 
     # ---------------------------------------------------------------------------------- fitting
 
-    def partial_fit(self, X: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """Train on from the present weights, see the method of the net.
+    @contextlib.contextmanager
+    def _in_accord(self) -> Iterator[None]:
+        """Let a failure inside end all processes.
 
         Raises
         ------
@@ -179,19 +178,47 @@ class AccelerateMixin(_Net):
             If another process fails, with the text of its error; or if it is gone.
 
         """
-        if self._is_alone:
-            return super().partial_fit(X, y, *args, **kwargs)
+        if self._is_alone or self._accord_ is not None:
+            yield
+            return
         self._accord_ = accord = Accord(self.accelerator)
         try:
-            return super().partial_fit(X, y, *args, **kwargs)
+            yield
         except BaseException as exc:
             cause = accord.cause_of(exc) if isinstance(exc, Exception) else None
-            accord.fail(exc)
+            accord.tell_failure(exc)
             if cause is not None:
                 raise OtherProcessError(cause) from exc
             raise
         finally:
             self._accord_ = None
+
+    def fit(self, *args: Any, **kwargs: Any) -> Any:
+        """Initialize the net and train it, see the method of the net.
+
+        Raises
+        ------
+        OtherProcessError
+            If another process fails, with the text of its error; or if it is gone.
+
+        """
+        with self._in_accord():
+            return super().fit(*args, **kwargs)
+
+    def partial_fit(self, *args: Any, **kwargs: Any) -> Any:
+        """Train on from the present weights, see the method of the net; raises as ``fit`` does."""
+        with self._in_accord():
+            return super().partial_fit(*args, **kwargs)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the output of the module for all rows, see the method of the net."""
+        with self._in_accord():
+            return super().forward(*args, **kwargs)
+
+    def predict_proba(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the predictions for all rows, see the method of the net."""
+        with self._in_accord():
+            return super().predict_proba(*args, **kwargs)
 
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         """Prepare what was loaded or set since the initialization."""
@@ -201,7 +228,7 @@ class AccelerateMixin(_Net):
     def on_train_end(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         """Take modules and criteria out of what accelerate put around them."""
         if self.interrupted_ and self._accord_ is not None:
-            self._accord_.fail(KeyboardInterrupt('it was interrupted'))
+            self._accord_.tell_failure(KeyboardInterrupt('it was interrupted'))
         super().on_train_end(net, X, y, **kwargs)
         self._end_training()
 
@@ -252,138 +279,6 @@ class AccelerateMixin(_Net):
                 if isinstance(component, nn.Module):
                     share_tensors(component, buffers_only=True)
 
-    # ------------------------------------------------------------------------------------ steps
-
-    def train_step(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
-        """Make one step on a batch; the optimizer moves when enough gradients are accumulated."""
-        parallel = [c for c in map(self._component, self._modules) if c is not inner_module(c)]
-        with self.accelerator.accumulate(*parallel):
-            return super().train_step(batch, **fit_params)
-
-    def _component(self, name: str) -> Any:
-        return getattr(self, f'{name}_')
-
-    def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
-        """Compute loss and gradients of a batch.
-
-        The gradients are those of all rows that the processes have in this step.
-
-        """
-        self._set_training(True)
-        step = self._forward_step(batch, training=True, fit_params=fit_params)
-        backward(self, step['loss'] * self._share_of_loss(), self.accelerator.backward)
-        return step
-
-    def _forward_step(
-        self, batch: Any, training: bool, fit_params: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        with noting_norms() as norms:
-            step = self._step_on_own_rows(batch, training, fit_params)
-        _, own = self._own_rows(batch)
-        self._mass_ = float(own) if not norms else norms[-1] if own else norms[-1] * 0
-        return step
-
-    def _step_on_own_rows(
-        self, batch: Any, training: bool, fit_params: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        size, own = self._own_rows(batch)
-        # A batch without rows of this process is needed as it is: all take part in a step.
-        if own in (0, size):
-            return super()._forward_step(batch, training, fit_params)
-        Xi, _ = unpack_data(batch)
-        y_pred = _rows.first_rows(self.infer(Xi, **fit_params), size, own)
-        batch = _rows.first_rows(batch, size, own)
-        Xi, yi = unpack_data(batch)
-        with weighted_by_rows(batch):
-            loss = self.get_loss(y_pred, yi, X=Xi, training=training)
-        return {'loss': loss, 'y_pred': y_pred}
-
-    def _own_rows(self, batch: Any) -> tuple[int, int]:
-        """Return the number of rows of a batch, and how many of them count."""
-        size = get_len(first_of(batch))
-        if not _rows.is_shared(self.accelerator):
-            return size, size
-        rows = _rows.rows_per_process(self.accelerator, size)
-        return size, rows[self.accelerator.process_index]
-
-    def _share_of_loss(self) -> Any:
-        """Return the factor of this process with which the mean over processes is over rows."""
-        if not _rows.is_shared(self.accelerator):
-            return 1.0
-        parts = self.accelerator.num_processes
-        mass = torch.as_tensor(self._mass_, device=self.accelerator.device)
-        if self._adds_losses:
-            return parts * (mass > 0)
-        total = sum_over_processes(self.accelerator, [mass])
-        return (mass * parts / total.clamp_min(torch.finfo(total.dtype).tiny)).to(torch.float32)
-
-    @property
-    def _adds_losses(self) -> bool:
-        return getattr(inner_module(self.criterion_), 'reduction', None) == 'sum'
-
-    def _zero_grad_optimizer(self, set_to_none: bool | None = None) -> None:
-        if self._prepared_ is None or self._prepared_.starts_accumulation():
-            super()._zero_grad_optimizer(set_to_none)
-
-    def _step_optimizer(self, step_fn: Callable[[], Any]) -> None:
-        if self._prepared_ is None:
-            super()._step_optimizer(step_fn)
-            return
-        optimizers = [self._component(name) for name in self._optimizers]
-        if any(map(needs_closure, optimizers)):
-            for optimizer in optimizers:
-                optimizer.step(lambda: self._loss_of_all(step_fn()))
-            return
-        step_fn()
-        for optimizer in optimizers:
-            self._prepared_.optimizer(optimizer).step()
-
-    def _loss_of_all(self, loss: torch.Tensor) -> Any:
-        """Return the loss over all processes, on which a line search has to agree."""
-        if not _rows.is_shared(self.accelerator):
-            return loss
-        share = self._share_of_loss() / self.accelerator.num_processes
-        return sum_over_processes(self.accelerator, [loss * share])[0].to(loss)
-
-    def evaluation_step(self, batch: Any, training: bool = False) -> Any:
-        """Return the output of the module for the rows that all processes have in this step."""
-        y_pred = super().evaluation_step(batch, training=training)
-        if not _rows.is_shared(self.accelerator):
-            return y_pred
-        size, own = self._own_rows(batch)
-        return _rows.all_rows(self.accelerator, _rows.first_rows(y_pred, size, own))
-
-    def _finished_batch(self, batch: Any, step: Any, training: bool) -> tuple[Any, Any, Any]:
-        if self._is_alone or not _rows.is_shared(self.accelerator):
-            return super()._finished_batch(batch, step, training)
-        size, own = self._own_rows(batch)
-        batch, step = _rows.first_rows((batch, step), size, own)
-        batch, step, figures = super()._finished_batch(batch, step, training)
-        figures = self._figures_of_all(figures)
-        if self._needs_all_rows(training):
-            batch, step = _rows.all_rows(self.accelerator, (batch, step))
-        step = {**step, 'loss': step['loss'].new_tensor(figures['loss'])}
-        return batch, step, figures
-
-    def _figures_of_all(self, figures: Mapping[str, float]) -> dict[str, float]:
-        size = figures['batch_size']
-        mass, self._mass_ = float(size if self._mass_ is None else self._mass_), None
-        loss = figures['loss'] if self._adds_losses else figures['loss'] * mass
-        weight = figures.get('batch_weight', 0.0)
-        mine = [loss if mass else 0.0, mass, size, weight, float(self._stops_here)]
-        loss, mass, size, weight, stops = summed(self.accelerator, mine)
-        if self._accord_ is not None:
-            self._accord_.stop_everywhere = stops > 0
-        if not self._adds_losses:
-            loss = loss / mass if mass else 0.0
-        total = {'loss': loss, 'batch_size': int(size)}
-        return {**total, 'batch_weight': weight} if 'batch_weight' in figures else total
-
-    def _needs_all_rows(self, training: bool) -> bool:
-        """Tell whether something looks at the rows of a batch, which cost time to gather."""
-        handlers = [self, *(callback for _, callback in self.callbacks_)]
-        return any(needs_rows(handler, training) for handler in handlers)
-
     # ----------------------------------------------------------------------------------- accord
 
     def notify(self, method_name: str, **cb_kwargs: Any) -> None:
@@ -411,10 +306,6 @@ class AccelerateMixin(_Net):
             accord.stop_everywhere = stops
         if accord.stop_everywhere and method_name in ('on_batch_end', 'on_epoch_end'):
             raise StopTraining
-
-    @property
-    def _stops_here(self) -> bool:
-        return self._accord_ is not None and self._accord_.stop_here
 
     def _notify_callback(self, callback: Any, method_name: str, cb_kwargs: Any) -> None:
         if self._accord_ is None or method_name != 'on_epoch_end':
@@ -444,13 +335,22 @@ class AccelerateMixin(_Net):
         if self.accelerator.is_main_process:
             super().save_params(*args, **kwargs)
 
+    def save(self, path: Any) -> None:
+        """Save the whole net without pickle, see the method of the net.
+
+        Only the main process writes.
+
+        """
+        if self.accelerator.is_main_process:
+            super().save(path)
+
     def load_params(self, *args: Any, **kwargs: Any) -> None:
         """Load what ``save_params`` saved, see the method of the net; call it in all processes.
 
         All of them wait for the main process, which may be writing.
 
         """
-        self.accelerator.wait_for_everyone()
+        wait_for_everyone(self)
         super().load_params(*args, **kwargs)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -459,24 +359,15 @@ class AccelerateMixin(_Net):
         for name in (*self._modules, *self._criteria):
             if isinstance(state.get(f'{name}_'), nn.Module) and self._prepared_ is not None:
                 state[f'{name}_'] = plain_module(state[f'{name}_'])
-        for name in ('_prepared_', '_accord_', '_mass_'):
+        for name in PASSING:
             state.pop(name, None)
         if hasattr(state['accelerator'], 'mixed_precision'):
             state['accelerator'] = AcceleratorSettings(state['accelerator'])
         return state
 
-
-def needs_rows(handler: Any, training: bool) -> bool:
-    """Tell whether a net or a callback looks at the rows of a batch when it has ended.
-
-    Parameters
-    ----------
-    handler : NeuralNet or Callback
-    training : bool
-        Whether the batch is one of the training data.
-
-    """
-    if isinstance(handler, ScoringBase):
-        return bool(handler.on_train) == training
-    method = getattr(type(handler), 'on_batch_end', Callback.on_batch_end)
-    return not str(getattr(method, '__module__', '')).startswith('skorch.')
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore a pickled net, with an accelerator of this process."""
+        settings = state.get('accelerator')
+        if isinstance(settings, AcceleratorSettings):
+            state = {**state, 'accelerator': settings.accelerator()}
+        super().__setstate__(state)

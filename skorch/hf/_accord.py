@@ -18,7 +18,7 @@ GRACE = 3.0
 _FAILURE = 'skorch/failure'
 # Trainings are counted alike in all processes.
 _TRAININGS = itertools.count()
-_LOST = ('gloo', 'NCCL', 'Connection closed', 'Connection reset', 'Broken pipe')
+_LOST = ('/gloo/', 'NCCL')
 
 
 def sum_over_processes(accelerator: Any, figures: list[Any]) -> torch.Tensor:
@@ -97,7 +97,7 @@ class Accord:
         self.stop_here = False
         self.stop_everywhere = False
 
-    def fail(self, error: BaseException) -> None:
+    def tell_failure(self, error: BaseException) -> None:
         """Tell the others that this process has failed, and release those that wait for it.
 
         Where all fail, for the same reason as a rule, the process group stays usable.
@@ -120,7 +120,9 @@ class Accord:
             return  # whoever keeps the store is gone already
 
     def cause_of(self, error: Exception) -> str | None:
-        """Return which other process caused an error in this one; None if none did."""
+        """Return what happened to another process where an error says that it is gone."""
+        if not is_lost_connection(error):
+            return None
         try:
             store = _store()
             for rank in self.others if store is not None else ():
@@ -129,8 +131,6 @@ class Accord:
                     return f'Process {rank} of the training failed with {text}'
         except RuntimeError:
             pass  # whoever keeps the store is gone
-        if not is_lost_connection(error):
-            return None
         return (
             f'Process {self.rank} has lost the connection to the other processes of the training. '
             f'One of them was killed or crashed; look at its output.'
@@ -139,8 +139,9 @@ class Accord:
 
 def is_lost_connection(error: Exception) -> bool:
     """Tell errors of collective operations whose other side is gone."""
-    text = str(error)
-    return isinstance(error, dist.DistError) or any(mark in text for mark in _LOST)
+    if isinstance(error, dist.DistError):
+        return True
+    return type(error) is RuntimeError and any(mark in str(error) for mark in _LOST)
 
 
 def _store() -> Any:

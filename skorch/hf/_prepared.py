@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from torch import nn
+from torch.nn.parameter import is_lazy
 from torch.utils.data import DataLoader
 
 from skorch._structures import inner_module
@@ -50,6 +51,12 @@ class Prepared:
         if known is not None and known == (component, flags):
             return component
         plain = self.release(component)
+        if self.accelerator.num_processes > 1 and any(map(is_lazy, plain.parameters())):
+            raise ValueError(
+                f'{type(plain).__name__} has parameters without a shape (lazy layers), which '
+                f'several processes cannot share. Give the sizes, or pass a module instance that '
+                f'has seen a batch.'
+            )
         if not any(flags):
             prepared = plain.to(self.accelerator.device)
             if self.accelerator.num_processes > 1:

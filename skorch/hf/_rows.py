@@ -47,6 +47,8 @@ def _rows_in_last_step(accelerator: Any, step: int) -> int | None:
     sampler = getattr(sampler, 'batch_sampler', sampler)  # inside of the one that shards
     if not isinstance(sampler, BatchSampler) or sampler.drop_last:
         return state.remainder if state.remainder > 0 else None
+    if not hasattr(sampler.sampler, '__len__'):
+        return None  # of an IterableDataset, whose rows nobody has counted
     return len(sampler.sampler) % step or None  # type: ignore[arg-type]
 
 
@@ -64,7 +66,7 @@ def first_rows(value: Any, size: int, own: int) -> Any:
     return value if own == size else _mapped(value, cut)
 
 
-def all_rows(accelerator: Any, value: Any) -> Any:
+def all_rows(accelerator: Any, value: Any, fill: float | None = None) -> Any:
     """Join the rows that the processes have, in the order of the processes.
 
     Parameters
@@ -73,6 +75,9 @@ def all_rows(accelerator: Any, value: Any) -> Any:
     value : tensor or array of shape (n_i, ...), or tuple, list or dict of those
         Every process may have another number of rows. Anything else, numbers included, stays
         what it is in this process.
+    fill : float or None (default=None)
+        What tensors are padded with, at the end of each axis, if their shapes differ beside the
+        number of rows; None pads nothing.
 
     Returns
     -------
@@ -82,7 +87,7 @@ def all_rows(accelerator: Any, value: Any) -> Any:
     Raises
     ------
     ValueError
-        If tensors have different shapes beside the number of rows.
+        If tensors have different shapes beside the number of rows and ``fill`` is None.
 
     """
 
@@ -91,26 +96,67 @@ def all_rows(accelerator: Any, value: Any) -> Any:
             return rows
         if isinstance(rows, np.ndarray):
             return np.concatenate(_objects(accelerator, rows))
-        return _joined(accelerator, rows.detach().to(accelerator.device))
+        return _joined(accelerator, rows.detach().to(accelerator.device), fill)
 
     return _mapped(value, join)
 
 
-def _joined(accelerator: Any, rows: torch.Tensor) -> torch.Tensor:
+def all_rows_of_batch(accelerator: Any, batch: Any) -> Any:
+    """Join the batches that the processes have; sequences among the inputs get one length.
+
+    Each process has padded its inputs to its own longest row. Targets and outputs are not padded,
+    since nobody knows here which value would not count.
+
+    Parameters
+    ----------
+    accelerator : accelerate.Accelerator
+    batch : list or tuple (X, y)
+        Anything else is joined as by :func:`all_rows`.
+
+    Returns
+    -------
+    object
+        Of the same structure.
+
+    Raises
+    ------
+    ValueError
+        If tensors other than those of X have different shapes beside the number of rows.
+
+    """
+    if type(batch) not in (list, tuple, RowBatch) or not batch:
+        return all_rows(accelerator, batch)
+    items = [_all_inputs(accelerator, batch[0]), *all_rows(accelerator, list(batch[1:]))]
+    if isinstance(batch, RowBatch):
+        return RowBatch(items, all_rows(accelerator, batch.row_params))
+    return type(batch)(items)
+
+
+def _all_inputs(accelerator: Any, X: Any) -> Any:
+    if not isinstance(X, Mapping):
+        return all_rows(accelerator, X, fill=0)
+    # a mask of the padding is true where there is some
+    fills = {key: int(str(key).endswith('padding_mask')) for key in X}
+    items = {key: all_rows(accelerator, X[key], fill=fill) for key, fill in fills.items()}
+    return items if type(X) is dict else rebuilt(X, items)
+
+
+def _joined(accelerator: Any, rows: torch.Tensor, fill: float | None) -> torch.Tensor:
     shape = torch.tensor([rows.shape], device=accelerator.device)
     shapes = accelerator.gather(shape).tolist()
-    counts = [int(shape[0]) for shape in shapes]
-    if any(shape[1:] != shapes[0][1:] for shape in shapes):
+    if fill is None and any(shape[1:] != shapes[0][1:] for shape in shapes):
         raise ValueError(
-            f'The processes have outputs of different shapes, {sorted(map(tuple, shapes))}, which '
-            f'cannot be joined. Pad them to one shape in the module or by a collate_fn.'
+            f'The processes have outputs or targets of different shapes, '
+            f'{sorted(map(tuple, shapes))}, which cannot be joined. Pad them to one '
+            f'shape in the module or by a collate_fn.'
         )
-    most = max(counts)
-    if min(counts) == most:
+    if all(shape == shapes[0] for shape in shapes):
         return accelerator.gather(rows)
-    padded = torch.cat([rows, rows.new_zeros(most - len(rows), *rows.shape[1:])])
-    parts = accelerator.gather(padded).split(most)
-    return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
+    largest = [max(sizes) for sizes in zip(*shapes, strict=True)]
+    padded = rows.new_full(largest, fill or 0)
+    padded[tuple(map(slice, rows.shape))] = rows
+    parts = accelerator.gather(padded).split(largest[0])
+    return torch.cat([part[: shape[0]] for part, shape in zip(parts, shapes, strict=True)])
 
 
 def _objects(accelerator: Any, value: Any) -> list[Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import pickle
+import signal
 import sys
 import time
 
@@ -19,8 +20,8 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from skorch import NeuralNetClassifier, NeuralNetRegressor
-from skorch.callbacks import EarlyStopping, EpochScoring, LRScheduler
-from skorch.exceptions import OtherProcessError
+from skorch.callbacks import Callback, Checkpoint, EarlyStopping, EpochScoring, LRScheduler
+from skorch.exceptions import OtherProcessError, SkorchWarning
 from skorch.tests.naming import name_of
 
 needs_accelerate = pytest.mark.skipif(
@@ -183,6 +184,95 @@ def test_process_that_fails_ends_the_training(data, how, error, text):
     assert time.monotonic() - start < 60  # with the start of the processes
     assert len(net.history) == 0
     assert all(torch.equal(before[key], value) for key, value in net.module_.state_dict().items())
+
+
+class WithoutGradients(NeuralNetClassifier):
+    """Has a step of its own."""
+
+    def train_step_single(self, batch, **fit_params):
+        step = super().train_step_single(batch, **fit_params)
+        for parameter in self.module_.parameters():
+            parameter.grad.zero_()
+        return step
+
+
+@pytest.mark.heavy
+@needs_accelerate
+def test_step_of_the_users_own(data):
+    net = make_net(cls=WithoutGradients, n_processes=2).initialize()
+    before = {key: value.clone() for key, value in net.module_.state_dict().items()}
+    net.partial_fit(*data)
+    assert all(torch.equal(before[key], value) for key, value in net.module_.state_dict().items())
+
+
+@pytest.mark.heavy
+@needs_accelerate
+def test_files_of_a_checkpoint(data, tmp_path):
+    checkpoint = Checkpoint(dirname=tmp_path, f_pickle='net.pkl', monitor=None)
+    net = make_net(n_processes=2, batch_size=np.int64(32), callbacks=[checkpoint]).fit(*data)
+    assert {b['train_batch_size'] for b in net.history[0, 'batches'][:4]} == {32}
+    saved = pickle.loads((tmp_path / 'net.pkl').read_bytes())
+    assert type(saved) is NeuralNetClassifier
+    assert (saved.n_processes, saved.device, saved.batch_size) == (2, 'cpu', 32)
+    np.testing.assert_array_equal(saved.predict_proba(data[0]), net.predict_proba(data[0]))
+
+
+class Interrupts(Callback):
+    """Sends the parent process what the keyboard does, once."""
+
+    def on_epoch_end(self, net, **kwargs):
+        if os.environ.get('RANK') == '0' and len(net.history) == 2:
+            os.kill(os.getppid(), signal.SIGINT)
+            time.sleep(0.5)
+
+
+@pytest.mark.heavy
+@needs_accelerate
+def test_interrupt_keeps_what_was_learnt(data):
+    net = make_net(n_processes=2, max_epochs=10_000, callbacks=[Interrupts()])
+    with pytest.warns(SkorchWarning, match='Training was interrupted'):
+        net.fit(*data)
+    assert net.interrupted_
+    assert 2 <= len(net.history) < 10_000
+
+
+class SplitByGenerator:
+    def __init__(self):
+        self.rows = (i for i in range(3))
+
+    def __call__(self, dataset, y=None):
+        return dataset, dataset
+
+
+@needs_accelerate
+def test_what_cannot_be_sent_is_named(data):
+    net = make_net(n_processes=2, train_split=SplitByGenerator())
+    with pytest.raises(TypeError, match=r'train_split cannot be sent.*cannot be pickled'):
+        net.fit(*data)
+
+
+def test_wrong_data_is_told_before_anything_is_started(data, monkeypatch):
+    pytest.importorskip('accelerate')
+    monkeypatch.setattr(
+        'joblib.externals.loky.ProcessPoolExecutor', lambda **kw: pytest.fail('was started')
+    )
+    with pytest.raises(ValueError, match='X has 205 and y has 204'):
+        make_net(n_processes=2).fit(data[0], data[1][:-1])
+
+
+@pytest.mark.parametrize(
+    ('params', 'text'),
+    [
+        ({'accelerator': object()}, r'The net has an accelerator and n_processes=2'),
+        ({'device': 'cuda:1'}, r"device='cuda:1' is a single one"),
+    ],
+    ids=name_of,
+)
+def test_what_does_not_go_together(data, params, text):
+    net = make_net(n_processes=2).initialize()
+    vars(net).update(params)
+    with pytest.raises(ValueError, match=text):
+        net.partial_fit(*data)
 
 
 @pytest.mark.parametrize(

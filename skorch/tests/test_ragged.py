@@ -400,3 +400,18 @@ class TestErrors:
     def test_items_that_are_no_pairs(self):
         with pytest.raises(ValueError, match='exactly 2 values'):
             PadCollate()([([1, 2], 0, 0)])
+
+
+def test_targets_that_are_sequences_are_split():
+    class Tags(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Embedding(10, 2)
+
+        def forward(self, X):
+            return self.layer(X).transpose(1, 2)
+
+    X, y = [[1, 2, 3], [4, 5], [6], [7, 8]] * 10, [[0, 1, 0], [1, 1], [0], [1, 0]] * 10
+    settings = {'dataset': SequenceDataset, 'criterion': nn.CrossEntropyLoss, 'verbose': 0}
+    net = NeuralNet(Tags, max_epochs=2, **settings).fit(X, y)
+    assert [b['valid_batch_size'] for b in net.history[-1, 'batches'] if 'valid_loss' in b] == [8]

@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import torch
 from sklearn.datasets import load_breast_cancer
 from sklearn.preprocessing import StandardScaler
 from torch import nn
+from torch.utils.data import IterableDataset
 
 import skorch
 from skorch import NeuralNetBinaryClassifier, NeuralNetClassifier, NeuralNetRegressor
@@ -32,6 +34,7 @@ from skorch.callbacks import (
     Freezer,
     GradientNormClipping,
     LRScheduler,
+    TrainEndCheckpoint,
     Unfreezer,
 )
 from skorch.dataset import ValidSplit
@@ -222,6 +225,83 @@ def prints(accelerator, folder):
     return {}
 
 
+def joins(accelerator, folder):
+    """Join batches that each of the processes has padded to its own longest row."""
+    from skorch._rowparams import RowBatch
+    from skorch.hf._rows import all_rows, all_rows_of_batch
+
+    rank = accelerator.process_index
+    rows = torch.full((2 - rank, 2 + rank), rank + 1)
+    X = {'X': rows, 'mask': rows > 0, 'padding_mask': rows < 0}
+    y = torch.full((2 - rank,), rank)
+    batches = [[rows, y], (X, y), RowBatch([[rows, rows[..., None] * 0.5], y], {'w': y})]
+    found = [all_rows_of_batch(accelerator, batch) for batch in batches]
+    kinds = [type(batch).__name__ for batch in found]
+    errors = []
+    for value in ([y, rows], [rows, rows]):
+        try:
+            if value[0] is y:
+                all_rows(accelerator, value)
+            else:
+                all_rows_of_batch(accelerator, value)
+        except ValueError as exc:
+            errors.append(str(exc))
+    accelerator.end_training()  # or torch may abort a process that is gone so soon
+    return {
+        'plain': [item.tolist() for item in found[0]],
+        'by name': {key: value.tolist() for key, value in found[1][0].items()},
+        'several': [item.tolist() for item in found[2][0]],
+        'w': found[2].row_params['w'].tolist(),
+        'kinds': kinds,
+        'errors': errors,
+    }
+
+
+class ByLength(nn.Module):
+    """Adds the tokens, for which it does not matter how a row is padded."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Embedding(20, 2, padding_idx=0)
+
+    def forward(self, tokens):
+        return self.embed(tokens).sum(1)
+
+
+class Batches(Callback):
+    """Keeps the tokens that callbacks are shown."""
+
+    def __init__(self):
+        self.tokens = []
+
+    def on_batch_end(self, net, batch, **kwargs):
+        self.tokens.append(batch[0].tolist())
+
+
+def sequences(accelerator, folder):
+    """Train on rows whose lengths differ, so that each process pads to a length of its own."""
+    from skorch.helper import SequenceDataset
+
+    X = [[1 + i % 9] * (1 + i % 7) for i in range(26)]
+    y = np.arange(26) % 2
+    torch.manual_seed(0)
+    net = make_net(
+        accelerator,
+        total_batch=4,
+        dataset=SequenceDataset,
+        train_split=None,
+        callbacks=[Batches(), BatchScoring('accuracy', on_train=True)],
+    )
+    net.module = ByLength
+    net.fit(X, y)
+    rows = [{k: v for k, v in row.items() if k != 'dur'} for row in net.history]
+    return {
+        'tokens': net.callbacks[0].tokens,
+        'history': rows,
+        'proba': net.predict_proba(X).tolist(),
+    }
+
+
 def leaves_nothing(accelerator, folder):
     import copy
     import pickle
@@ -283,6 +363,62 @@ def fails(accelerator, folder):
     except Exception as exc:
         found = {'error': type(exc).__name__, 'text': str(exc)}
     return {**found, 'seconds': time.monotonic() - start}
+
+
+def fails_elsewhere(accelerator, folder):
+    """Let one process fail before training, or in a prediction."""
+
+    class FailsAtOnce(Layers):
+        def __init__(self):
+            super().__init__()
+            if accelerator.process_index == 1:
+                raise ValueError('no module today')
+
+    X = data()[0]
+    net = make_net(accelerator)
+    if folder.name == 'predict':
+        net.fit(*data())
+    else:
+        net.module = FailsAtOnce
+    try:
+        if folder.name == 'predict':
+            net.predict(X if accelerator.process_index == 0 else X[:, :7])
+        else:
+            net.fit(*data())
+    except Exception as exc:
+        return {'error': type(exc).__name__, 'text': str(exc)}
+
+
+class Stream(IterableDataset):
+    def __iter__(self):
+        yield from zip(*data(), strict=True)
+
+
+def streams(accelerator, folder):
+    net = make_net(accelerator, train_split=None, classes=[0, 1]).fit(Stream(), None)
+    return {'history': net.history[:, 'train_loss'], 'rows': len(net.predict(Stream()))}
+
+
+class InterruptsIn(Callback):
+    def __init__(self, rank):
+        self.rank = rank
+
+    def on_epoch_end(self, net, **kwargs):
+        if net.accelerator.process_index == self.rank and len(net.history) == 2:
+            raise KeyboardInterrupt
+
+
+def interrupted(accelerator, folder):
+    """Interrupt the second process only, where a callback writes at the end of training."""
+    callbacks = [InterruptsIn(1), TrainEndCheckpoint(dirname=folder)]
+    net = make_net(accelerator, max_epochs=5, callbacks=callbacks)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            net.fit(*data())
+    except Exception as exc:
+        return {'error': type(exc).__name__}
+    return {'interrupted': net.interrupted_, 'epochs': len(net.history)}
 
 
 def all_fail(accelerator, folder):

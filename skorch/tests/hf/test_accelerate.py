@@ -12,12 +12,12 @@ from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from torch import nn
 
+import skorch
 from skorch import NeuralNetClassifier
 from skorch.callbacks import Callback, GradientNormClipping, LRScheduler
 from skorch.exceptions import SkorchWarning
 from skorch.hf import AccelerateMixin
 from skorch.hf._rows import first_rows, rows_per_process
-from skorch.hf._settings import accelerator_with
 from skorch.tests.hf.processes import Classifier, Layers, data, make_net
 from skorch.tests.naming import name_of
 from skorch.tests.optional import OptionalPackage
@@ -203,11 +203,47 @@ def test_pickled_net_gets_an_accelerator_of_its_own(make_accelerator):
     opened.partial_fit(*data())
 
 
-def test_pickle_with_a_precision_that_is_not_possible_here(make_accelerator):
-    make_accelerator(mixed_precision='no')
-    with pytest.warns(SkorchWarning, match=r"mixed_precision='fp8', which is not possible here"):
-        opened = accelerator_with({'mixed_precision': 'fp8'})
-    assert opened.mixed_precision == 'no'
+@pytest.mark.parametrize(
+    ('there', 'here', 'text'),
+    [
+        ({'mixed_precision': 'bf16'}, {}, r"mixed_precision='bf16', which is not possible here"),
+        ({'gradient_accumulation_steps': 4}, {}, r'has 1, as the others of this process'),
+    ],
+    ids=name_of,
+)
+def test_process_that_has_an_accelerator_of_another_kind(make_accelerator, there, here, text):
+    pickled = pickle.dumps(make_net(make_accelerator(**there)).initialize())
+    own = make_accelerator(**here)
+    with pytest.warns(SkorchWarning, match=text):
+        opened = pickle.loads(pickled)
+    assert own.gradient_accumulation_steps == opened.accelerator.gradient_accumulation_steps == 1
+    assert own.mixed_precision == opened.accelerator.mixed_precision == 'no'
+
+
+def test_saves_without_pickle(accelerator, tmp_path):
+    pytest.importorskip('skops')
+    net = make_net(accelerator).fit(*data())
+    net.save(tmp_path / 'net.skorch')
+    names = [f'{Classifier.__module__}.Classifier', f'{Layers.__module__}.Layers']
+    opened = skorch.load(tmp_path / 'net.skorch', trusted=names)
+    np.testing.assert_array_equal(opened.predict_proba(data()[0]), net.predict_proba(data()[0]))
+
+
+def test_processes_that_know_nothing_of_each_other(accelerator, monkeypatch):
+    monkeypatch.setenv('WORLD_SIZE', '2')
+    with pytest.warns(SkorchWarning, match=r'one of 2 that were started.*Accelerator\(cpu=True\)'):
+        make_net(accelerator).initialize()
+
+
+def test_batches_of_different_sizes(accelerator):
+    net = make_net(accelerator)
+    net.accelerator = type(
+        'Two',
+        (),
+        {'num_processes': 2, 'even_batches': False, 'prepare': None, 'is_main_process': 1},
+    )()
+    with pytest.raises(ValueError, match='but the accelerator has even_batches=False'):
+        net.initialize()
 
 
 def test_grid_search(accelerator):

@@ -96,6 +96,36 @@ def test_nothing_is_left_behind(tmp_path, processes, settings):
         assert found['attributes'] == []
 
 
+def test_inputs_are_padded_to_one_length(tmp_path):
+    first, second = run_together('joins', tmp_path)[0]
+    assert first == second
+    rows = [[1, 1, 0], [1, 1, 0], [2, 2, 2]]
+    assert first['plain'] == [rows, [0, 0, 1]]
+    assert first['by name'] == {
+        'X': rows,
+        'mask': [[True, True, False], [True, True, False], [True, True, True]],
+        'padding_mask': [[False, False, True], [False, False, True], [False, False, False]],
+    }
+    halves = [[[token / 2] for token in row] for row in rows]
+    assert first['several'] == [rows, halves]
+    assert first['w'] == [0, 0, 1]
+    assert first['kinds'] == ['list', 'tuple', 'RowBatch']
+    # outputs and targets are not padded, since nobody knows what would not count there
+    assert len(first['errors']) == 2
+    assert all(r'different shapes, [(1, 3), (2, 2)]' in text for text in first['errors'])
+
+
+def test_sequences_that_each_process_pads_for_itself(tmp_path):
+    (alone,), _ = run_together('sequences', tmp_path, processes=1)
+    first, second = run_together('sequences', tmp_path)[0]
+    assert first == second
+    assert first['tokens'] == alone['tokens']
+    for name in ('history', 'proba'):
+        np.testing.assert_allclose(
+            list(flat(first[name])), list(flat(alone[name])), rtol=1e-4, atol=2e-6
+        )
+
+
 def test_failure_of_one_process_ends_all(tmp_path):
     first, second = run_together('fails', tmp_path)[0]
     assert (second['error'], second['text']) == ('ValueError', 'this process has no luck')
@@ -104,6 +134,31 @@ def test_failure_of_one_process_ends_all(tmp_path):
         'Process 1 of the training failed with ValueError: this process has no luck'
     )
     assert max(first['seconds'], second['seconds']) < 30
+
+
+@pytest.mark.parametrize(
+    ('name', 'text'), [('initialize', 'no module today'), ('predict', '7')], ids=name_of
+)
+def test_failure_outside_of_training_ends_all(tmp_path, name, text):
+    folder = tmp_path / name
+    folder.mkdir()
+    first, second = run_together('fails_elsewhere', folder)[0]
+    assert second['error'] == 'ValueError'
+    assert text in second['text']
+    assert first['error'] == 'OtherProcessError'
+    assert second['text'].partition('\n')[0] in first['text']
+
+
+def test_dataset_without_a_length(tmp_path):
+    first, second = run_together('streams', tmp_path)[0]
+    assert first == second
+    assert first['rows'] >= 203
+
+
+def test_interrupt_of_one_process(tmp_path):
+    first, second = run_together('interrupted', tmp_path)[0]
+    assert second == {'interrupted': True, 'epochs': 2}
+    assert first == {'error': 'OtherProcessError'}
 
 
 def test_processes_that_fail_alike_go_on_together(tmp_path):
