@@ -23,6 +23,7 @@ from skorch._doctor_records import (
 )
 from skorch._doctor_report import report_on
 from skorch._doctor_values import array_of, named_arrays, spread_ratio
+from skorch._launch import processes_of
 from skorch.exceptions import NotInitializedError
 
 __all__ = ['SkorchDoctor', 'add_activation_hooks', 'add_grad_hooks', 'named_modules']
@@ -242,11 +243,17 @@ class SkorchDoctor(_Plots, BaseEstimator):
         Raises
         ------
         ValueError
-            If ``match_fn`` matches nothing or ``keep_steps`` is below 1.
+            If ``match_fn`` matches nothing, ``keep_steps`` is below 1, or the net is trained in
+            several processes.
 
         """
         if self.keep_steps is not None and self.keep_steps < 1:
             raise ValueError(f'keep_steps has to be None or at least 1, got {self.keep_steps}.')
+        if processes_of(self.net) > 1:
+            raise ValueError(
+                f'The net has n_processes={self.net.n_processes}, so other processes train it, '
+                f'whose steps the doctor cannot see. Set n_processes=None to examine it.'
+            )
         self._clean_up()
         if not self.net.initialized_:
             self.net.initialize()
@@ -286,7 +293,8 @@ class SkorchDoctor(_Plots, BaseEstimator):
         Raises
         ------
         ValueError
-            If ``match_fn`` matches nothing or ``keep_steps`` is below 1.
+            If ``match_fn`` matches nothing, ``keep_steps`` is below 1, or the net is trained in
+            several processes.
 
         """
         self.initialize()

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from skorch._launch import processes_of
 from skorch._losses import differ_by_trailing_one
 from skorch._optional import require
 from skorch._structures import inner_module
@@ -140,6 +141,26 @@ def check_one_batch(net: Any, iterator: Any, dataset: Any) -> None:
             f'An exact Gaussian process is trained on all rows at once, but the batch size is '
             f'{size} for {len(dataset)} rows. Leave batch_size at -1; for smaller batches in '
             f'predictions set iterator_valid__batch_size; for many rows use GPRegressor.'
+        )
+
+
+def check_one_process(net: Any) -> None:
+    """Raise if several processes are to train the net; each would see a part of the rows.
+
+    Raises
+    ------
+    ValueError
+
+    """
+    number = getattr(getattr(net, 'accelerator', None), 'num_processes', 1)
+    received = f'an accelerator of {number} processes' if number > 1 else ''
+    if processes_of(net) > 1:
+        received = f'n_processes={net.n_processes}'
+    if received:
+        raise ValueError(
+            f'A Gaussian process such as {type(net).__name__} is trained in one process, got '
+            f'{received}. Leave n_processes at None, and start an accelerator in one process; '
+            f'searches may run in several (n_jobs).'
         )
 
 

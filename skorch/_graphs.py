@@ -90,8 +90,9 @@ class GraphNodes:
     node_type : str or None, default=None
         The type of the nodes that are rows, for a ``HeteroData``; None if only one type has
         ``y``, or if there is only one.
-    nodes : array-like of int of shape (n,) or None, default=None
-        The nodes that are rows; all by default.
+    nodes : array-like of shape (n,) or None, default=None
+        The nodes that are rows: their numbers from 0 on, or a mask with one bool for each node
+        of the graph; all by default.
 
     Attributes
     ----------
@@ -105,7 +106,10 @@ class GraphNodes:
     TypeError
         If ``data`` is no graph.
     ValueError
-        If there are several types of nodes to choose from, or none of this name.
+        If there are several types of nodes to choose from, or none of this name; or if ``nodes``
+        are neither integers nor a mask of the right length.
+    IndexError
+        If the graph does not have one of the ``nodes``.
 
     Examples
     --------
@@ -127,8 +131,8 @@ class GraphNodes:
             )
         self.data = data
         self.node_type = _chosen_type(data, node_type)
-        n_nodes = node_store(data, self.node_type).num_nodes if nodes is None else 0
-        self.nodes = np.arange(n_nodes) if nodes is None else np.asarray(nodes)
+        n_nodes = node_store(data, self.node_type).num_nodes
+        self.nodes = np.arange(n_nodes) if nodes is None else _chosen_nodes(nodes, n_nodes)
 
     def __len__(self) -> int:
         return len(self.nodes)
@@ -181,10 +185,40 @@ def _chosen_type(data: Any, node_type: Any) -> Any:
     )
 
 
+def _chosen_nodes(nodes: Any, n_nodes: int) -> np.ndarray:
+    """Return the numbers of the nodes that are rows, given as numbers or as a mask."""
+    given = nodes.numpy(force=True) if isinstance(nodes, torch.Tensor) else np.asarray(nodes)
+    if given.dtype == bool:
+        return _true_in(given, n_nodes)
+    if given.shape == (0,):
+        return given.astype(np.int64)  # numpy takes an empty list for floats
+    if given.ndim != 1 or given.dtype.kind not in 'iu':
+        raise ValueError(
+            f'nodes have to be integers, the numbers of nodes, in one axis, or a mask, got '
+            f'{given.dtype} of shape {given.shape}.'
+        )
+    wrong = given[(given < 0) | (given >= n_nodes)]
+    if len(wrong):
+        raise IndexError(
+            f'The numbers of the {n_nodes} nodes go from 0 to {n_nodes - 1}, got {wrong[0]}.'
+        )
+    return given
+
+
+def _true_in(mask: np.ndarray, n_nodes: int) -> np.ndarray:
+    if mask.shape != (n_nodes,):
+        raise ValueError(
+            f'A mask as nodes has to have one value for each of the {n_nodes} nodes, got one of '
+            f'shape {mask.shape}.'
+        )
+    return np.flatnonzero(mask)
+
+
 def join_nodes(rows: list[GraphNodes]) -> Any:
     """Make the graph of a batch of nodes."""
-    nodes = np.concatenate([row.nodes for row in rows])
-    return GraphNodes(rows[0].data, rows[0].node_type, nodes).to_graph()
+    batch = copy.copy(rows[0])
+    batch.nodes = np.concatenate([row.nodes for row in rows])
+    return batch.to_graph()
 
 
 def join_graphs(graphs: list[Any]) -> Any:

@@ -24,7 +24,7 @@ from skorch._gp_docs import (
 from skorch._gp_regression import ExactMixin, RegressionMixin
 from skorch._labels import required_targets
 from skorch._optional import require
-from skorch._structures import inner_module
+from skorch._structures import concatenate, inner_module
 from skorch.dataset import ValidSplit, unpack_data
 from skorch.net import NeuralNet
 from skorch.utils import to_tensor
@@ -63,6 +63,19 @@ class GPBase(NeuralNet):
         return tags
 
     # --------------------------------------------------------------------------- initialization
+
+    def initialize(self) -> GPBase:
+        """Make all components of the net anew; see ``NeuralNet.initialize``.
+
+        Raises
+        ------
+        ValueError
+            If the net is to be trained in several processes.
+
+        """
+        checks.check_one_process(self)
+        super().initialize()
+        return self
 
     def initialize_module(self) -> GPBase:
         """Make the likelihood as ``likelihood_`` and the module as ``module_``."""
@@ -128,9 +141,10 @@ class GPBase(NeuralNet):
         Raises
         ------
         ValueError
-            If ``sample_weight`` is given.
+            If ``sample_weight`` is given, or if several processes train.
 
         """
+        checks.check_one_process(self)
         checks.refuse_weights(self, fit_params)
         super().fit_loop(X, y, epochs, _routing_method=_routing_method, **fit_params)
         return self
@@ -283,7 +297,7 @@ class GPBase(NeuralNet):
         with all_rows_in_order():
             iterator = self.get_iterator(self.get_dataset(X), training=False)
         inputs = [to_tensor(unpack_data(batch)[0], device=self.device) for batch in iterator]
-        return self.evaluation_step((torch.cat(inputs), None))
+        return self.evaluation_step((concatenate(inputs), None))
 
     def sample(self, X: Any, n_samples: int, axis: int = -1) -> torch.Tensor:
         """Draw targets from their distribution; batches are drawn independently.

@@ -4,20 +4,38 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from skorch._optional import require
+from skorch.callbacks._recent import Recent
 from skorch.callbacks._tracker import Tracker, is_factory, metrics_in, run_name, suffixes
 
 _STATUS = {'failed': 'FAILED', 'interrupted': 'KILLED'}
 _PARAMS_AT_ONCE = 100  # what a server of MLflow accepts
 _LONGEST_PARAM = 500  # what the strictest release stores
+_OPENED_HERE = Recent(limit=1000)  # ids of runs, which may be active still
 
 
 def _mlflow() -> Any:
     return require('mlflow', 'MlflowLogger')
+
+
+def active_run_of_user() -> Any:
+    """Return the active run of MLflow unless a callback has opened it for a fit of its own."""
+    active = _mlflow().active_run()
+    return None if active is None or active.info.run_id in _OPENED_HERE else active
+
+
+def leave_own_run() -> None:
+    """Let a run that a callback has opened and left open be active no more; it is not ended."""
+    mlflow = _mlflow()
+    active = mlflow.active_run()
+    if active is None or active.info.run_id not in _OPENED_HERE:
+        return
+    # Only end_run takes a run from the stack of active ones; so it is told the present status.
+    mlflow.end_run(mlflow.tracking.MlflowClient().get_run(active.info.run_id).info.status)
 
 
 def valid_name(key: str) -> str:
@@ -28,8 +46,9 @@ def valid_name(key: str) -> str:
 class MlflowLogger(Tracker):
     """Log the values of each epoch, and of each batch if asked for, to MLflow.
 
-    Without a run that which is active is taken; if none is, one is started, by
-    ``mlflow.start_run``, when training begins. The hyper-parameters of the net become the
+    Without a run that which you have made active is taken; if there is none, one is started, by
+    ``mlflow.start_run``, when training begins. Each fit, of a search as well, starts its own, even
+    if an earlier fit has left one open. The hyper-parameters of the net become the
     params of the run; if several nets log to one run, those of the first.
 
     Epochs are steps by their number in the history. Training and validation batches are
@@ -54,7 +73,8 @@ class MlflowLogger(Tracker):
 
     terminate_after_train : bool (default=True)
         Whether to end the run when training ends: as ``FINISHED``, ``FAILED`` after an error
-        or ``KILLED`` after an interrupt.
+        or ``KILLED`` after an interrupt. If not, a run that was started here stays the active
+        one until the next fit starts another; ``partial_fit`` goes on in it.
 
     log_on_batch_end : bool (default=False)
         Whether to log the values of batches.
@@ -123,7 +143,7 @@ class MlflowLogger(Tracker):
         super().initialize()
         if not is_factory(self.run, self._run_method):  # which may choose the tracking URI
             self.client_ = self._new_client()
-            self.run_ = _mlflow().active_run() if self.run is None else self._look_up(self.run)
+            self.run_ = active_run_of_user() if self.run is None else self._look_up(self.run)
         self.batch_suffix_, self.epoch_suffix_ = suffixes(
             self.batch_suffix, self.epoch_suffix, self.log_on_batch_end and self.log_on_epoch_end
         )
@@ -152,6 +172,14 @@ class MlflowLogger(Tracker):
             self.client_ = self._new_client()
         super().on_train_begin(net, X=X, y=y, **kwargs)
 
+    def _open(self, factory: Callable[..., Any], net: Any) -> Any:
+        leave_own_run()
+        active = _mlflow().active_run()
+        run = super()._open(factory, net)
+        if active is None or active.info.run_id != run.info.run_id:
+            _OPENED_HERE.add(run.info.run_id)
+        return run
+
     def _started(self, run: Any) -> Any:
         self.client_ = self._new_client()
         return run
@@ -162,7 +190,7 @@ class MlflowLogger(Tracker):
             if run is None:
                 self._warn(f'does not find the run {given!r} at {self.client_.tracking_uri}')
             return run
-        active = _mlflow().active_run()
+        active = active_run_of_user()
         if active is not None:
             return active
         if self.opened_:
@@ -173,7 +201,9 @@ class MlflowLogger(Tracker):
                 'the client shall log to, MlflowLogger(client.create_run(experiment_id), client), '
                 'or leave the client out.'
             )
+        leave_own_run()
         started = _mlflow().start_run(run_name=run_name(net))
+        _OPENED_HERE.add(started.info.run_id)
         self.opened_ = True
         return started
 

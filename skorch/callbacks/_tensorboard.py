@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -115,9 +116,11 @@ class TensorBoard(Tracker):
         self.first_batch_ = True
         return self
 
-    def _advice_for(self, text: Any) -> str:
+    def _advice_for(self, given: Any) -> str:
+        if not isinstance(given, (str, os.PathLike)):
+            return self._advice
         return (
-            f'Pass torch.utils.tensorboard.SummaryWriter({str(text)!r}), or a function that opens '
+            f'Pass torch.utils.tensorboard.SummaryWriter({str(given)!r}), or a function that opens '
             f'a writer for a name.'
         )
 

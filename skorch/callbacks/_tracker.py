@@ -11,7 +11,6 @@ import pickle
 import re
 import types
 import uuid
-import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from numbers import Number
 from typing import Any
@@ -19,11 +18,13 @@ from typing import Any
 import torch
 from sklearn.base import BaseEstimator, clone
 
+from skorch._callers import search_position
 from skorch._endings import warn_user
 from skorch._processes import is_main_process
 from skorch._randomness import get_random_state, set_random_state
 from skorch.callbacks._log_keys import filter_log_keys, ignored_keys
 from skorch.callbacks._metric import as_number, is_number
+from skorch.callbacks._recent import Once
 from skorch.callbacks.base import Callback
 
 _FUNCTIONS = (
@@ -34,6 +35,7 @@ _FUNCTIONS = (
     types.MethodType,
 )
 _NOT_PLAIN = object()
+_NO_RUNS = (str, os.PathLike, Number, list, tuple, dict, set)
 _LONGEST_NAME = 120  # file systems allow 255 bytes, and folders of runs get a prefix
 
 
@@ -118,34 +120,6 @@ def hyper_parameters(net: Any) -> dict[str, Any]:
     return {key: value for key, value in params.items() if value is not _NOT_PLAIN}
 
 
-def search_position() -> tuple[Mapping[str, Any] | None, str | None]:
-    """Find out which candidate and fold of a search of scikit-learn is being fitted.
-
-    Nothing tells an estimator that it is one of many. So the callers are asked, and where
-    they do not say, the answer is None.
-
-    Returns
-    -------
-    params : mapping or None
-        What the search has set.
-    fold : str or None
-        ``'fold=0'`` and so on, or ``'refit'``.
-
-    """
-    frame = inspect.currentframe()
-    while frame is not None:
-        place = frame.f_globals.get('__name__'), frame.f_code.co_name
-        if place == ('sklearn.model_selection._validation', '_fit_and_score'):
-            progress = frame.f_locals.get('split_progress')
-            fold = f'fold={progress[0]}' if progress else None
-            return frame.f_locals.get('parameters'), fold
-        if place == ('sklearn.model_selection._search', 'fit'):
-            best = getattr(frame.f_locals.get('self'), 'best_params_', None)
-            return best, None if best is None else 'refit'
-        frame = frame.f_back
-    return None, None
-
-
 def run_name(net: Any) -> str:
     """Name a run by what a search varies, or else by what differs from the defaults.
 
@@ -201,23 +175,7 @@ def random_state_kept() -> Iterator[None]:
         set_random_state(state)
 
 
-class _Once:
-    """Remember which runs have been described, without keeping them alive."""
-
-    def __init__(self) -> None:
-        self._names: set[str] = set()
-        self._runs: weakref.WeakSet[Any] = weakref.WeakSet()
-
-    def is_first(self, run: Any) -> bool:
-        """Return True for the first call with a run, or with the name of one."""
-        seen: Any = self._names if isinstance(run, str) else self._runs
-        if run in seen:
-            return False
-        seen.add(run)
-        return True
-
-
-_DESCRIBED = _Once()
+_DESCRIBED = Once()
 
 
 def suffixes(batch_suffix: str | None, epoch_suffix: str | None, both: bool) -> tuple[str, str]:
@@ -284,7 +242,7 @@ class Tracker(Callback):
         Raises
         ------
         TypeError
-            If the run is a text.
+            If the run is a text, a number or a container.
 
         """
         self._check_given(getattr(self, self._param))
@@ -298,14 +256,14 @@ class Tracker(Callback):
         return self
 
     def _check_given(self, given: Any) -> None:
-        if isinstance(given, (str, os.PathLike)):
+        if isinstance(given, _NO_RUNS):
             raise TypeError(
                 f'{self._param} of {type(self).__name__} is {given!r}, which is no run. '
                 f'{self._advice_for(given)}'
             )
 
-    def _advice_for(self, text: Any) -> str:
-        """What to pass instead of a text."""
+    def _advice_for(self, given: Any) -> str:
+        """What to pass instead of what is no run."""
         return self._advice
 
     @property
@@ -339,6 +297,10 @@ class Tracker(Callback):
         run = call_factory(factory, run_name(net), hyper_parameters(net))
         if run is None:
             raise TypeError(f'The factory {factory!r} returned None. Let it return the run.')
+        if isinstance(run, _NO_RUNS):
+            raise TypeError(
+                f'The factory {factory!r} returned {run!r}, which is no run. {self._advice}'
+            )
         run = self._started(run)
         self.opened_ = True
         return run

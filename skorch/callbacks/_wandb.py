@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from skorch._structures import inner_module
 from skorch.callbacks._log_keys import filter_log_keys
 from skorch.callbacks._metric import as_number, is_number
 from skorch.callbacks._tracker import Tracker
@@ -98,7 +99,8 @@ class WandbLogger(Tracker):
         """Open a run unless there is one, and let it watch the module."""
         super().on_train_begin(net, X=X, y=y, **kwargs)
         if self._run is not None:
-            self._run.watch(net.module_)
+            # without what spreads it over devices, which may be gone when training ends
+            self._run.watch(inner_module(net.module_))
 
     def _is_closed(self, run: Any) -> bool:
         return getattr(run, '_is_finished', False) is True
@@ -137,7 +139,7 @@ class WandbLogger(Tracker):
         # The hooks would log to this run when the net trains on with another one.
         run = self._run
         if run is not None and not self._is_closed(run):
-            run.unwatch(net.module_)
+            run.unwatch(inner_module(net.module_))
 
     def _close_run(self, run: Any, how: str) -> None:
         if not self._is_closed(run):

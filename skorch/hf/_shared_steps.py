@@ -149,7 +149,8 @@ class SharedStepsMixin(_Net):
         batch, step, figures = super()._finished_batch(batch, step, training)
         figures = self._figures_of_all(figures)
         if self._needs_all_rows(training):
-            batch, step = _rows.all_rows(self.accelerator, (batch, step))
+            batch = _rows.all_rows_of_batch(self.accelerator, batch)
+            step = _rows.all_rows(self.accelerator, step)
         step = {**step, 'loss': step['loss'].new_tensor(figures['loss'])}
         return batch, step, figures
 

@@ -14,8 +14,8 @@ from skorch.exceptions import LowProbabilityError
 from skorch.llm import _params
 from skorch.llm._cached_model import CachedModel
 from skorch.llm._generation import device_of, is_seq2seq
-from skorch.llm._inputs import as_list, check_targets, unique_labels
-from skorch.llm._label_tokens import common_start, label_tokens, prompt_tokens
+from skorch.llm._inputs import as_list, check_targets, readable_twice, unique_labels
+from skorch.llm._label_tokens import check_distinct, common_start, label_tokens, prompt_tokens
 from skorch.llm._models import load
 from skorch.llm._prompt_text import chat_text, check_placeholders
 
@@ -150,7 +150,7 @@ class _LlmBase(ClassifierMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If ``y`` is None or empty.
+            If ``y`` is None or empty, or a label is missing.
 
         Warns
         -----
@@ -164,6 +164,7 @@ class _LlmBase(ClassifierMixin, BaseEstimator):
 
     def _fit(self, X: Any, y: Any, **fit_params: Any) -> _LlmBase:
         self.check_args()
+        y = readable_twice(y)
         self.check_X_y(X, y, **fit_params)
         self.classes_ = self.check_classes(y)
         self.prompt_ = self.check_prompt(self.prompt)
@@ -180,7 +181,9 @@ class _LlmBase(ClassifierMixin, BaseEstimator):
                 f'{type(tokenizer).__name__} has none. Pass the template as a string.'
             )
         options = {'special': is_seq2seq(model), 'end': self.normalize == 'end'}
-        self.label_ids_ = [label_tokens(tokenizer, label, **options) for label in self.classes_]
+        label_ids = [label_tokens(tokenizer, label, **options) for label in self.classes_]
+        check_distinct(self.classes_, label_ids)
+        self.label_ids_ = label_ids
         self._set_model()
         return self
 
@@ -290,7 +293,9 @@ class _LlmBase(ClassifierMixin, BaseEstimator):
         -------
         numpy.ndarray of float, shape (n_samples, n_classes)
             Columns as in ``classes_``. Rows add up to 1 if ``probas_sum_to_1`` is set; otherwise
-            to what the model gives to all labels together.
+            to what the model gives to all labels together. A sample for which the model excludes
+            all labels, as restricted vocabularies may, has the same probability for each label
+            if rows add up to 1; a ``threshold_low_prob`` above 0 finds such samples.
 
         Raises
         ------
@@ -306,6 +311,8 @@ class _LlmBase(ClassifierMixin, BaseEstimator):
         if not self.probas_sum_to_1:
             return np.exp(scores)
         # Relative to the best label, very small probabilities don't vanish.
+        best = scores.max(axis=1, keepdims=True)
+        scores = np.where(np.isneginf(best), 0.0, scores)  # no label is better than another
         relative = np.exp(scores - scores.max(axis=1, keepdims=True))
         return relative / relative.sum(axis=1, keepdims=True)
 

@@ -47,13 +47,38 @@ def as_list(values: Any, name: str) -> list[Any]:
     return list(values[columns[0]])
 
 
+def readable_twice(y: Any) -> Any:
+    """Return targets as they are if they keep their items, as arrays and Series do, else a list.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_samples,) or iterable
+        What is no collection of items is left to the checks.
+
+    Returns
+    -------
+    object
+
+    """
+    is_kept = hasattr(y, 'dtype') or y is None or isinstance(y, (str, bytes))
+    return y if is_kept else as_list(y, 'y')
+
+
+def _is_missing(label: Any) -> bool:
+    if isinstance(label, (float, np.floating)):
+        return bool(np.isnan(label))
+    if isinstance(label, (np.datetime64, np.timedelta64)):
+        return bool(np.isnat(label))
+    return label is None or type(label).__name__ in ('NAType', 'NaTType')  # those of pandas
+
+
 def check_targets(y: list[Any]) -> None:
-    """Refuse empty targets and warn of targets that are no names.
+    """Refuse empty or missing targets and warn of targets that are no names.
 
     Raises
     ------
     ValueError
-        If there is no target.
+        If there is no target, or one of them is None or NaN.
 
     Warns
     -----
@@ -64,6 +89,12 @@ def check_targets(y: list[Any]) -> None:
     if not y:
         raise ValueError(
             'y is empty, so there are no labels to choose from. Pass each label at least once.'
+        )
+    missing = [i for i, label in enumerate(y) if _is_missing(label)]
+    if missing:
+        raise ValueError(
+            f'y has no label for {len(missing)} of {len(y)} samples, the first at position '
+            f'{missing[0]}: got {y[missing[0]]}. Leave those samples out or name their labels.'
         )
     if not all(isinstance(label, str) for label in y):
         warnings.warn(
@@ -77,9 +108,13 @@ def check_targets(y: list[Any]) -> None:
 def unique_labels(y: Any) -> np.ndarray:
     """Return the sorted labels, each once.
 
+    Parameters
+    ----------
+    y : array-like of shape (n_samples,) or iterable
+
     Returns
     -------
     numpy.ndarray of shape (n_classes,)
 
     """
-    return np.unique(y)
+    return np.unique(readable_twice(y))

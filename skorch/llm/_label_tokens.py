@@ -96,6 +96,31 @@ def label_tokens(tokenizer: Any, label: Any, *, special: bool, end: bool) -> lis
     return ids if ids[-1] == tokenizer.eos_token_id else [*ids, tokenizer.eos_token_id]
 
 
+def check_distinct(labels: Iterable[Any], label_ids: Sequence[Sequence[int]]) -> None:
+    """Refuse labels that the model cannot tell apart, of which the first would always win.
+
+    Parameters
+    ----------
+    labels : iterable of object
+    label_ids : list of list of int
+        Tokens of each label.
+
+    Raises
+    ------
+    ValueError
+        If two labels have the same tokens.
+
+    """
+    seen: dict[Prefix, Any] = {}
+    for label, ids in zip(labels, label_ids, strict=True):
+        if tuple(ids) in seen:
+            raise ValueError(
+                f'The labels {str(seen[tuple(ids)])!r} and {str(label)!r} have the same tokens, '
+                'so the model cannot tell one from the other. Rename one of them in y.'
+            )
+        seen[tuple(ids)] = label
+
+
 def common_start(first: Sequence[int], second: Sequence[int]) -> list[int]:
     """Return the tokens with which both sequences begin."""
     pairs = zip(first, second, strict=False)

@@ -10,7 +10,7 @@ from skorch.exceptions import LowProbabilityError
 from skorch.llm import _params
 from skorch.llm._base import _LlmBase
 from skorch.llm._examples import choose_examples
-from skorch.llm._inputs import as_list
+from skorch.llm._inputs import as_list, readable_twice
 from skorch.llm._prompt_text import examples_text
 from skorch.llm.prompts import DEFAULT_PROMPT_FEW_SHOT, DEFAULT_PROMPT_ZERO_SHOT
 
@@ -246,6 +246,7 @@ class FewShotClassifier(_LlmBase):
 
         """
         X = X if X is None or isinstance(X, (str, bytes)) else as_list(X, 'X')
+        y = readable_twice(y)
         self._fit(X, y, **fit_params)
         self.examples_ = self.get_examples(X, y, min(self.max_samples, len(X)))
         return self

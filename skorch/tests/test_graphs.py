@@ -361,6 +361,50 @@ class TestGraphNodes:
         with pytest.raises(IndexError):
             GraphNodes(one_graph[0])[90]
 
+    @pytest.mark.parametrize(
+        ('nodes', 'expected'),
+        [
+            (np.arange(90) < 2, [0, 1]),
+            ((np.arange(90) < 2).tolist(), [0, 1]),
+            (torch.arange(90) >= 88, [88, 89]),
+            (torch.tensor([3, 1]), [3, 1]),
+            ([7, 7], [7, 7]),
+            (np.array([5], dtype='uint8'), [5]),
+            ([], []),
+        ],
+        ids=['mask', 'list of bool', 'mask tensor', 'tensor', 'twice', 'bytes', 'none'],
+    )
+    def test_nodes(self, nodes, expected, one_graph):
+        some = GraphNodes(one_graph[0], nodes=nodes)
+        assert some.nodes.tolist() == expected
+        assert some.shape == (len(expected),)
+        assert some.to_graph().input_nodes.tolist() == expected
+
+    @pytest.mark.parametrize(
+        ('nodes', 'error', 'text'),
+        [
+            ([99], IndexError, r'from 0 to 89, got 99'),
+            ([0, -1], IndexError, r'from 0 to 89, got -1'),
+            (np.ones(6, bool), ValueError, r'one value for each of the 90 nodes.*shape \(6,\)'),
+            (np.ones((90, 1), bool), ValueError, r'each of the 90 nodes.*shape \(90, 1\)'),
+            ([0.0, 1.0], ValueError, r'integers.*or a mask, got float64 of shape \(2,\)'),
+            ([[0, 1]], ValueError, r'integers.*or a mask, got int64 of shape \(1, 2\)'),
+            (3, ValueError, r'got int64 of shape \(\)'),
+            (['a'], ValueError, r'got <U1 of shape \(1,\)'),
+        ],
+        ids=[
+            *('too large', 'negative', 'short mask', 'mask of a column'),
+            *('floats', 'two axes', 'number', 'text'),
+        ],
+    )
+    def test_wrong_nodes(self, nodes, error, text, one_graph):
+        with pytest.raises(error, match=text):
+            GraphNodes(one_graph[0], nodes=nodes)
+
+    def test_nodes_of_a_type(self, hetero):
+        with pytest.raises(IndexError, match='the 20 nodes go from 0 to 19, got 20'):
+            GraphNodes(hetero[0], 'author', nodes=[20])
+
     def test_text(self, one_graph):
         assert 'n=90' in repr(GraphNodes(one_graph[0]))
 

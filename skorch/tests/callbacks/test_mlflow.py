@@ -6,8 +6,11 @@ import pickle
 
 import pytest
 import torch
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
 
 from skorch.callbacks import Callback, Checkpoint, MlflowLogger
+from skorch.callbacks._recent import Once
 from skorch.exceptions import SkorchWarning
 from skorch.tests.callbacks.logging_tools import make_net
 from skorch.tests.callbacks.tracker_tools import WARNINGS_OF_TRACKERS, MlflowKit
@@ -171,6 +174,59 @@ def test_artifact_has_the_weights_that_a_checkpoint_before_it_has_loaded(
     assert torch.equal(loaded.module_.weight, net.module_.weight)
 
 
+@pytest.fixture
+def nothing_active():
+    yield
+    while mlflow.active_run() is not None:
+        mlflow.end_run()
+
+
+@pytest.mark.parametrize('run', [None, mlflow.start_run], ids=name_of)
+def test_each_fit_of_a_search_has_its_own_run_though_none_is_ended(
+    run, kit, client, make, data, nothing_active
+):
+    net = make(callbacks=[quiet(run, terminate_after_train=False)], max_epochs=1)
+    search = GridSearchCV(net, {'lr': [0.1, 0.2]}, cv=2, error_score='raise').fit(*data)
+    runs = client.search_runs([kit.experiment])
+    assert len(runs) == 5
+    assert {each.info.status for each in runs} == {'RUNNING'}
+    assert all(steps_of(client, each, 'train_loss') == [1] for each in runs)
+    assert not any('mlflow.parentRunId' in each.data.tags for each in runs)
+    last = search.best_estimator_.callbacks_[-2][1].run_
+    assert mlflow.active_run().info.run_id == last.info.run_id
+
+
+def test_run_that_is_left_open_is_active_for_the_user_and_for_partial_fit(
+    kit, client, make, data, nothing_active
+):
+    net = make(callbacks=[quiet(None, terminate_after_train=False)], max_epochs=1).fit(*data)
+    mlflow.log_metric('mine', 1.0)
+    net.partial_fit(*data)
+    (run,) = client.search_runs([kit.experiment])
+    assert steps_of(client, run, 'train_loss') == [1, 2]
+    assert run.data.metrics['mine'] == 1.0
+
+
+def test_run_that_was_ended_meanwhile_stays_ended(kit, client, make, data, nothing_active):
+    net = make(callbacks=[quiet(None, terminate_after_train=False)], max_epochs=1).fit(*data)
+    first = mlflow.active_run().info.run_id
+    client.set_terminated(first, 'FAILED')
+    clone(net).fit(*data)
+    assert client.get_run(first).info.status == 'FAILED'
+    assert mlflow.active_run().info.run_id != first
+
+
+def test_active_run_of_the_user_is_shared_by_a_search(kit, client, make, data):
+    net = make(callbacks=[quiet(None, terminate_after_train=False)], max_epochs=1)
+    with mlflow.start_run() as run:
+        returned = MlflowLogger(lambda: run, create_artifact=False, terminate_after_train=False)
+        make(callbacks=[returned], max_epochs=1).fit(*data)
+        GridSearchCV(net, {'lr': [0.1, 0.2]}, cv=2, error_score='raise').fit(*data)
+        assert mlflow.active_run().info.run_id == run.info.run_id
+    (stored,) = client.search_runs([kit.experiment])
+    assert len(steps_of(client, stored, 'train_loss')) == 6
+
+
 @pytest.mark.parametrize('terminate', [True, False])
 def test_run_is_terminated_if_asked_for(terminate, client, run, make, data):
     make(callbacks=[quiet(run, terminate_after_train=terminate)]).fit(*data)
@@ -183,7 +239,7 @@ def test_params_of_the_first_net_stay_those_of_the_run(client, run, make, data):
         # in another process nothing is known of what was logged before
         from skorch.callbacks import _tracker
 
-        _tracker._DESCRIBED = _tracker._Once()
+        _tracker._DESCRIBED = Once()
         make(callbacks=[quiet(run)], lr=lr, max_epochs=1).fit(*data)
     params = client.get_run(run.info.run_id).data.params
     assert params['lr'] == '0.1'

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import gc
 import pickle
 import sys
 import warnings
@@ -15,10 +16,12 @@ from sklearn.model_selection import GridSearchCV
 
 import skorch
 from skorch.callbacks import Callback, MlflowLogger, NeptuneLogger
+from skorch.callbacks._recent import Once
 from skorch.callbacks._tracker import Tracker
 from skorch.exceptions import SkorchWarning, StopTraining
 from skorch.tests.callbacks.logging_tools import Fail, make_net
 from skorch.tests.callbacks.tracker_tools import KITS, WARNINGS_OF_TRACKERS
+from skorch.tests.naming import name_of
 
 pytestmark = [pytest.mark.filterwarnings(each) for each in WARNINGS_OF_TRACKERS]
 
@@ -318,6 +321,49 @@ def test_state_of_a_run_can_be_resumed(kit, make, data):
     assert {len(each.losses) for each in kit.stored()} == {2}
 
 
+# Which runs have got their parameters -----------------------------------------------------
+
+
+class Plain:
+    """A run of a tracker of the user's own."""
+
+
+class Comparable:
+    """One that is equal to others, and so cannot be hashed."""
+
+    def __eq__(self, other):
+        return isinstance(other, Comparable)
+
+
+class Slotted:
+    """One that takes no weak references."""
+
+    __slots__ = ()
+
+
+@pytest.mark.parametrize('cls', [Plain, Comparable, Slotted])
+def test_each_run_is_first_once(cls):
+    once, runs = Once(), [cls(), cls()]
+    assert [once.is_first(run) for run in [*runs, *runs]] == [True, True, False, False]
+
+
+@pytest.mark.parametrize('cls', [Plain, Comparable])
+def test_runs_that_are_gone_are_forgotten(cls):
+    once = Once()
+    assert all(once.is_first(cls()) for _ in range(50))
+    gc.collect()
+    assert len(once) == 0
+
+
+@pytest.mark.parametrize('make_run', [lambda i: f'run {i}', lambda i: Slotted()])
+def test_record_of_runs_does_not_grow_for_ever(make_run):
+    once = Once(limit=3)
+    runs = [make_run(i) for i in range(50)]
+    assert all(once.is_first(run) for run in runs)
+    assert len(once) == 3
+    assert [once.is_first(run) for run in runs[-3:]] == [False] * 3
+
+
 # Without the packages ---------------------------------------------------------------------
 
 
@@ -334,3 +380,14 @@ def test_package_that_is_missing_is_named(use, package, monkeypatch):
     monkeypatch.setitem(sys.modules, f'{package}.types', None)
     with pytest.raises(ImportError, match=f'Logger needs the optional package {package!r}'):
         use()
+
+
+@pytest.mark.parametrize('given', [5, [], {}, True], ids=name_of)
+def test_what_is_no_run(kit, given):
+    with pytest.raises(TypeError, match=r'which is no run\. (Pass|Call fit)'):
+        kit.make(given).initialize()
+
+
+def test_function_that_returns_no_run(kit, make, data):
+    with pytest.raises(TypeError, match=r"returned 'folder', which is no run\. (Pass|Call fit)"):
+        make(callbacks=[kit.make(lambda: 'folder')]).fit(*data)

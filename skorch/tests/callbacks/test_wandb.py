@@ -111,6 +111,26 @@ def test_module_is_watched_only_while_it_trains(kit, make, data):
         assert '_wandb_hook_names' not in vars(net.module_)
 
 
+def test_module_that_is_spread_while_it_trains_is_let_go(kit, make, data):
+    class Spread(Callback):
+        def on_train_begin(self, net, **kwargs):
+            net.module_ = torch.nn.DataParallel(net.module_)
+
+        def on_epoch_end(self, net, **kwargs):
+            watched.append(len(net.module_.module.weight._backward_hooks or ()))
+
+        def on_train_end(self, net, **kwargs):
+            net.module_ = net.module_.module
+
+    watched = []
+    with kit.live() as run:
+        net = make(callbacks=[Spread(), WandbLogger(run, save_model=False)])
+        net.fit(*data).partial_fit(*data)
+        assert watched == [1] * 4
+        assert not net.module_.weight._backward_hooks
+        assert '_wandb_hook_names' not in vars(net.module_)
+
+
 def test_finished_run_is_told(kit, make, data):
     with kit.live() as run:
         net = make(callbacks=[WandbLogger(run, save_model=False)]).fit(*data)

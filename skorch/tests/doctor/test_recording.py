@@ -105,6 +105,14 @@ class TestRecords:
         with pytest.raises(ValueError, match=r'keep_steps has to be .* at least 1, got 0'):
             examine(keep_steps=0)
 
+    def test_training_in_other_processes_is_refused(self) -> None:
+        doctor = SkorchDoctor(make_net(n_processes=2))
+        with pytest.raises(ValueError, match=r'n_processes=2.*other processes.*n_processes=None'):
+            doctor.fit(*data())
+        assert not doctor.net.initialized_
+        doctor.net.set_params(n_processes=1)
+        assert doctor.fit(*data()).num_steps_ > 0
+
     def test_callbacks_that_predict_are_not_recorded(self) -> None:
         class Predicts(Callback):
             def on_epoch_end(self, net: Any, **kwargs: Any) -> None:

@@ -457,6 +457,7 @@ def main() -> None:
     found = globals()[task](accelerator, folder)
     out = folder / f'{accelerator.num_processes}-{accelerator.process_index}.json'
     out.write_text(json.dumps(found))
+    accelerator.end_training()
 
 
 def run_together(

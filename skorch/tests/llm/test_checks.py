@@ -179,12 +179,53 @@ def test_label_without_tokens(make):
         make().fit(X, ['', 'a', 'b'])
 
 
-def test_label_that_is_missing(make):
-    with (
-        pytest.warns(UserWarning, match='y should hold their names'),
-        pytest.raises(TypeError, match="'<' not supported"),
-    ):
-        make().fit(X, ['a', None, 'b'])
+@pytest.mark.parametrize(
+    'missing', [None, float('nan'), np.float32('nan'), np.datetime64('NaT')], ids=name_of
+)
+def test_label_that_is_missing(make, missing):
+    match = r'y has no label for 1 of 3 samples, the first at position 1: got (None|nan|NaT)'
+    with pytest.raises(ValueError, match=match):
+        make().fit(X, ['a', missing, 'b'])
+
+
+def test_label_that_is_missing_in_a_series(make):
+    y = pd.Series(['a', None, pd.NA, 'b'], dtype='string')
+    with pytest.raises(ValueError, match=r'for 2 of 4 samples, the first at position 1: got <NA>'):
+        make().fit([*X, 'x'], y)
+
+
+def test_label_read_as_another(make):
+    tokenizers = pytest.importorskip('tokenizers')
+    tokenizer = make_tokenizer()
+    tokenizer.backend_tokenizer.normalizer = tokenizers.normalizers.Lowercase()
+    clf = make(tokenizer=tokenizer)
+    with pytest.raises(ValueError, match=r"'Good' and 'good' have the same tokens.*Rename one"):
+        clf.fit(X, ['good', 'bad', 'Good'])
+    with pytest.raises(NotFittedError):
+        clf.predict(X)
+
+
+# Each can be read once only, or has no order.
+@pytest.mark.parametrize('wrap', [iter, set, dict.fromkeys, tuple], ids=name_of)
+def test_targets_in_any_iterable(make, wrap):
+    y = wrap(Y)
+    clf = make(**({'random_state': 0} if 'random_state' in make().get_params() else {}))
+    clf.fit(X, y)
+    assert clf.classes_.tolist() == Y
+    assert [str(label) for label in clf.predict(X)] == clf.predict(X).tolist()
+    if isinstance(clf, FewShotClassifier):
+        assert sorted(label for _, label in clf.examples_) == Y
+
+
+@pytest.mark.parametrize('wrap', [set, iter, list, np.array], ids=name_of)
+def test_classes_of_any_iterable(make, wrap):
+    assert make().check_classes(wrap(['b', 'a', 'b'])).tolist() == ['a', 'b']
+
+
+def test_type_of_the_targets_stays(make):
+    y = np.array(Y, dtype=object)
+    clf = make().fit(X, y)
+    assert clf.classes_.dtype == clf.predict(X).dtype == object
 
 
 @pytest.mark.parametrize('X_fit', [None, []], ids=name_of)

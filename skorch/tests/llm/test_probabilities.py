@@ -101,6 +101,44 @@ def test_very_long_labels_do_not_vanish(model, tokenizer):
     np.testing.assert_allclose(proba.sum(axis=1), 1)
 
 
+class TestImpossible:
+    """A model may give a probability of 0, as one does whose vocabulary is restricted."""
+
+    def classifier(self, tokenizer, impossible, **kwargs):
+        model = make_model('gpt2')
+        tokens = [
+            tokenizer(label, add_special_tokens=False)['input_ids'][0] for label in impossible
+        ]
+
+        def forbid(module, args, output):
+            output.logits[..., tokens] = -torch.inf
+
+        model.register_forward_hook(forbid)
+        return zero_shot(model, tokenizer, ['a', 'b', 'c'], **kwargs)
+
+    @pytest.mark.parametrize('normalize', [None, 'length', 'end'])
+    def test_all_labels_are_equally_probable(self, normalize, tokenizer):
+        clf = self.classifier(tokenizer, 'abc', normalize=normalize, probas_sum_to_1=True)
+        np.testing.assert_array_equal(clf.predict_proba(['x', 'y']), np.full((2, 3), 1 / 3))
+        assert set(clf.predict(['x'])) <= {'a', 'b', 'c'}
+
+    def test_without_normalizing_they_stay_0(self, tokenizer):
+        clf = self.classifier(tokenizer, 'abc', probas_sum_to_1=False)
+        np.testing.assert_array_equal(clf.predict_proba(['x']), [[0, 0, 0]])
+
+    @pytest.mark.parametrize('sum_to_1', [True, False])
+    def test_is_below_any_threshold(self, sum_to_1, tokenizer):
+        settings = {'probas_sum_to_1': sum_to_1, 'threshold_low_prob': 1e-300}
+        clf = self.classifier(tokenizer, 'abc', error_low_prob='return_none', **settings)
+        assert clf.predict(['x']).tolist() == [None]
+
+    def test_one_label(self, tokenizer):
+        clf = self.classifier(tokenizer, 'b', probas_sum_to_1=True)
+        proba = clf.predict_proba(['x'])
+        assert proba[0, 1] == 0
+        np.testing.assert_allclose(proba.sum(), 1)
+
+
 @pytest.mark.parametrize('size', [1, 2, 3, 100])
 def test_batch_size_changes_nothing(size, model, tokenizer):
     labels = ['positive', 'very good movie', 'very bad', 'neutral text', 'no', 'yes it is']

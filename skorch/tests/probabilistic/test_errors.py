@@ -108,6 +108,23 @@ def test_rows_cannot_be_weighted(make, method):
 
 
 @each
+@pytest.mark.parametrize('method', ['fit', 'partial_fit', 'initialize'])
+def test_several_processes_are_refused(make, method):
+    net = make(n_processes=2)
+    args = () if method == 'initialize' else (X, TARGETS[make])
+    with pytest.raises(ValueError, match='trained in one process, got n_processes=2'):
+        getattr(net, method)(*args)
+
+
+@pytest.mark.heavy
+def test_each_of_several_processes_refuses():
+    pytest.importorskip('accelerate')
+    net = variational().initialize().set_params(n_processes=2)
+    with pytest.raises(ValueError, match='got an accelerator of 2 processes'):
+        net.partial_fit(X, y)
+
+
+@each
 def test_targets_are_needed(make):
     with pytest.raises(ValueError, match='was given y=None'):
         make(**({'module__num_classes': 3} if make is multiclass else {})).fit(X)

@@ -13,6 +13,7 @@ from skorch.exceptions import NotInitializedError
 from skorch.tests.optional import pd
 from skorch.tests.probabilistic.gp_tools import (
     N,
+    Variational,
     data,
     exact,
     exact_double,
@@ -181,6 +182,26 @@ def test_datasets(make):
     torch.manual_seed(0)
     plain = make().fit(X, y)
     np.testing.assert_array_equal(net.predict(Dataset(X)), plain.predict(X))
+
+
+class Named(Variational):
+    """A process whose inputs have names."""
+
+    def __init__(self):
+        super().__init__(np.repeat(grid(12), 2, axis=1))
+
+    def __call__(self, first, second):
+        return super().__call__(torch.cat([first, second], dim=-1))
+
+
+@pytest.mark.parametrize('batch_size', [4, 128])
+def test_covariance_of_named_inputs(batch_size):
+    inputs = {'first': X, 'second': X**2}
+    net = variational(Named, iterator_valid__batch_size=batch_size).fit(inputs, y)
+    mean, std, cov = net.predict(inputs, return_std=True, return_cov=True)
+    assert cov.shape == (N, N)
+    np.testing.assert_allclose(np.diag(cov), std**2, rtol=1e-4)
+    np.testing.assert_allclose(mean, net.predict(inputs), atol=1e-5)
 
 
 def test_module_of_doubles():
