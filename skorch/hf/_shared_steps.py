@@ -99,7 +99,8 @@ class SharedStepsMixin(_Net):
         if not _rows.is_shared(self.accelerator):
             return 1.0
         parts = self.accelerator.num_processes
-        mass = torch.as_tensor(self._mass_, device=self.accelerator.device)
+        known = 1.0 if self._mass_ is None else self._mass_
+        mass = torch.as_tensor(known, device=self.accelerator.device)
         if self._adds_losses:
             return parts * (mass > 0)
         total = sum_over_processes(self.accelerator, [mass])
