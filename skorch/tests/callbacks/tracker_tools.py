@@ -152,6 +152,8 @@ def open_wandb(folder, name=None):
 def use_mlflow(folder):
     """Let MLflow store in a folder; return the number of an experiment there."""
     mlflow = pytest.importorskip('mlflow')
+    for package in ('sqlalchemy', 'alembic'):  # without which MLflow has no store here
+        pytest.importorskip(package)
     path = Path(folder) / 'mlflow.db'
     if not path.exists():
         path.write_bytes(empty_store())
