@@ -128,13 +128,16 @@ def compare(timers: list[Timer], repeats: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--model', required=True, help='name or folder of a causal model')
+    parser.add_argument('--model', help='name or folder of a causal model')
     parser.add_argument('--other', help='a Python where another release of skorch is installed')
     parser.add_argument('--repeats', type=int, default=5)
     parser.add_argument('--worker', action='store_true', help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.worker:
         worker(args.model)
+        return
+    if args.model is None:
+        print('Nothing to measure. Name a causal model or the folder of one: --model ...')
         return
     pythons = [sys.executable] + [args.other] * bool(args.other)
     with tempfile.TemporaryDirectory() as folder:
