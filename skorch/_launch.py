@@ -19,6 +19,7 @@ from torch import nn
 
 from skorch._endings import end_by_interrupt
 from skorch._optional import require
+from skorch._processes import OF_THIS_PROCESS
 from skorch._randomness import forget_random_state, get_random_state, set_random_state
 from skorch.exceptions import OtherProcessError
 
@@ -26,7 +27,7 @@ FEATURE = 'Training in several processes (n_processes)'
 # How long the other processes may take to report what failed them, in seconds.
 TIME_TO_REPORT = 10.0
 # What the accelerated net has beside its own attributes.
-ADDED = ('accelerator', 'unwrap_after_train', '_prepared_', '_accord_', '_mass_')
+ADDED = ('accelerator', 'unwrap_after_train', *OF_THIS_PROCESS)
 STOP = 'stop'
 
 

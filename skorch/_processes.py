@@ -7,6 +7,9 @@ from typing import Any
 
 import torch.distributed as dist
 
+# Attributes of a net with an accelerator that belong to this process and this moment.
+OF_THIS_PROCESS = ('_prepared_', '_accord_', '_mass_')
+
 
 def is_main_process(net: Any) -> bool:
     """Tell whether this process prints and writes files for the net.

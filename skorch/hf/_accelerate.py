@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from skorch._batching import batches_shared_by
 from skorch._endings import warn_user
-from skorch._processes import wait_for_everyone
+from skorch._processes import OF_THIS_PROCESS, wait_for_everyone
 from skorch._structures import inner_module
 from skorch.exceptions import OtherProcessError, StopTraining
 from skorch.hf._accord import (
@@ -27,9 +27,6 @@ from skorch.hf._settings import AcceleratorSettings
 from skorch.hf._shared_steps import SharedStepsMixin
 
 __all__ = ['AccelerateMixin']
-
-# Attributes of a net that belong to this process and this moment.
-PASSING = ('_prepared_', '_accord_', '_mass_')
 
 
 class AccelerateMixin(SharedStepsMixin):
@@ -359,7 +356,7 @@ class AccelerateMixin(SharedStepsMixin):
         for name in (*self._modules, *self._criteria):
             if isinstance(state.get(f'{name}_'), nn.Module) and self._prepared_ is not None:
                 state[f'{name}_'] = plain_module(state[f'{name}_'])
-        for name in PASSING:
+        for name in OF_THIS_PROCESS:
             state.pop(name, None)
         if hasattr(state['accelerator'], 'mixed_precision'):
             state['accelerator'] = AcceleratorSettings(state['accelerator'])
