@@ -22,7 +22,14 @@ from skorch._labels import EncodedDataset, EncodedStream
 from skorch._ragged import SequenceDataset, check_equal_lengths
 from skorch._randomness import torch_state_unchanged
 from skorch._rowparams import RowParamsCollate, RowParamsDataset, row_params
-from skorch.dataset import Dataset
+from skorch._whole_batches import (
+    STOCK_SETTINGS,
+    WholeBatchLoader,
+    batches_of,
+    collating_whole_items,
+    with_whole_items,
+)
+from skorch.dataset import Dataset, has_own_items
 
 SAMPLERS = ('sampler', 'batch_sampler')
 _PREDICTING: ContextVar[bool] = ContextVar('skorch_predicting', default=False)
@@ -208,12 +215,6 @@ def codes_of(y: Any, net: Any) -> Any:
         return None
 
 
-def has_own_items(dataset: Dataset) -> bool:
-    """Tell whether a skorch dataset makes its items in code of the user's own."""
-    cls = type(dataset)
-    return cls.__getitem__ is not Dataset.__getitem__ or cls.transform is not Dataset.transform
-
-
 def without_subsets(dataset: Any) -> Any:
     """Return the dataset of which a subset, or a subset of one, takes its rows."""
     while isinstance(dataset, Subset):
@@ -231,9 +232,23 @@ def check_items(dataset: Any) -> None:
 
 
 def make_iterator(
-    iterator_cls: Callable[..., Any], dataset: Any, view: Any, kwargs: Mapping[str, Any]
+    iterator_cls: Callable[..., Any],
+    dataset: Any,
+    view: Any,
+    kwargs: Mapping[str, Any],
+    whole_batches: bool = True,
 ) -> Any:
     """Make the iterator over ``view``; per-row parameters of ``dataset`` come with the batches.
+
+    Parameters
+    ----------
+    iterator_cls : callable
+    dataset, view : Dataset
+        The dataset, and what :func:`batch_view` made of it.
+    kwargs : mapping
+        For the iterator.
+    whole_batches : bool
+        Take batches of data in memory with one operation each, where they are the same.
 
     Raises
     ------
@@ -242,21 +257,40 @@ def make_iterator(
         or if torch cannot make batches of data of this type.
 
     """
+    kwargs = _checked_settings(iterator_cls, dataset, view, kwargs)
+    params = row_params(dataset)
+    view = RowParamsDataset(view, params) if params else view
+    takes_whole = whole_batches and 'collate_fn' not in kwargs and batches_of(view) is not None
+    if takes_whole and iterator_cls is DataLoader and kwargs.keys() <= STOCK_SETTINGS:
+        iterator = WholeBatchLoader(view, **kwargs)
+    else:
+        iterator = iterator_cls(with_whole_items(view) if takes_whole else view, **kwargs)
+    if params:
+        _collate_row_params(iterator, params)
+    return collating_whole_items(iterator)
+
+
+def _checked_settings(
+    iterator_cls: Callable[..., Any], dataset: Any, view: Any, kwargs: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Check what the iterator will be made of, and add how rows of special data are collated."""
+    kwargs = dict(kwargs)
     if 'batch_size' in kwargs:
         inner = without_subsets(dataset)
         own = not isinstance(inner, Dataset) or has_own_items(inner)
-        size = checked_batch_size(iterator_cls, kwargs['batch_size'], makes_batches=own)
-        kwargs = {**kwargs, 'batch_size': size}
+        kwargs['batch_size'] = checked_batch_size(
+            iterator_cls, kwargs['batch_size'], makes_batches=own
+        )
     if iterator_cls is DataLoader and 'collate_fn' not in kwargs:
         collate = getattr(without_subsets(view), '_collate_rows', None)
         if collate is None:
             check_items(view)
         else:
-            kwargs = {**kwargs, 'collate_fn': collate}
-    params = row_params(dataset)
-    if not params:
-        return iterator_cls(view, **kwargs)
-    iterator = iterator_cls(RowParamsDataset(view, params), **kwargs)
+            kwargs['collate_fn'] = collate
+    return kwargs
+
+
+def _collate_row_params(iterator: Any, params: Iterable[str]) -> None:
     if not hasattr(iterator, 'collate_fn'):
         raise TypeError(
             f'{", ".join(params)} go into the batches row by row, for which the iterator needs a '
@@ -264,7 +298,6 @@ def make_iterator(
             f'{type(iterator).__name__}. Derive it from DataLoader, or pass the values inside of X.'
         )
     iterator.collate_fn = RowParamsCollate(iterator.collate_fn)
-    return iterator
 
 
 def with_data(dataset: Dataset, X: Any, y: Any) -> Dataset:

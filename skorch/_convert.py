@@ -223,7 +223,7 @@ def to_tensor(X: Any, device: Any, accept_sparse: bool = False) -> Any:
         If the data is not numeric, or sparse where that is not accepted.
 
     """
-    if is_torch_data_type(X) or is_geometric_data_type(X):
+    if type(X) is torch.Tensor or is_torch_data_type(X) or is_geometric_data_type(X):
         return to_device(X, device)
     if sparse.issparse(X):
         if not accept_sparse:
@@ -296,6 +296,8 @@ def to_device(X: Any, device: Any) -> Any:
     """
     if device is None:
         return X
+    if type(X) is torch.Tensor and device == 'cpu':
+        return X.to(device)
     device = enter_worker_device(device)
     if callable(getattr(X, 'to', None)):
         return X.to(device)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 import warnings
 from collections.abc import Iterator
 from typing import Any
 
 from skorch._callers import callers, inside_search, is_own
+from skorch._device_numbers import DeviceNumber, fetch
 from skorch._randomness import note_random_state
 from skorch.exceptions import SkorchWarning, StopTraining
 
@@ -96,9 +98,10 @@ def _notify_error(net: Any, X: Any, y: Any, error: BaseException) -> None:
             )
 
 
-def warn_of_loss(net: Any, prefix: str) -> None:
-    """Tell once per training that the loss is NaN or infinite."""
-    if net._loss_warned_:
+def warn_of_losses(net: Any, prefix: str, losses: list[Any]) -> None:
+    """Tell once per training that a loss of an epoch is NaN or infinite."""
+    fetch(loss for loss in losses if isinstance(loss, DeviceNumber))
+    if net._loss_warned_ or all(map(math.isfinite, losses)):
         return
     net._loss_warned_ = True
     warn_user(

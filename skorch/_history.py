@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from skorch._checks import nearest
+from skorch._device_numbers import DeviceNumber, is_computed_elsewhere
 from skorch._rowparams import rows_of
 from skorch._structures import first_of
 from skorch.dataset import get_len
@@ -146,17 +147,24 @@ def parse_json(content: str | bytes, source: str) -> list[dict[str, Any]]:
     return rows
 
 
-def figures_of(batch: Any, step: Mapping[str, Any]) -> dict[str, float]:
+def figures_of(batch: Any, step: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the history notes of a batch: its loss, its size, and its weight if it has one.
 
     Parameters
     ----------
     batch : tuple (Xi, yi)
     step : dict
-        What came of it, with the ``loss``.
+        What came of it, with the ``loss``. On a GPU it is not read yet.
 
     """
-    figures = {'loss': step['loss'].item(), 'batch_size': get_len(first_of(batch))}
-    if 'sample_weight' in rows_of(batch):
-        figures['batch_weight'] = rows_of(batch)['sample_weight'].sum().item()
+    X = first_of(batch)
+    size = len(X) if type(X) is torch.Tensor and X.ndim and not X.is_nested else get_len(X)
+    loss = step['loss']
+    figures = {
+        'loss': DeviceNumber(loss) if is_computed_elsewhere(loss) else loss.item(),
+        'batch_size': size,
+    }
+    weight = rows_of(batch).get('sample_weight')
+    if weight is not None:
+        figures['batch_weight'] = weight.sum().item()
     return figures

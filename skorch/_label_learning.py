@@ -25,7 +25,7 @@ from skorch._labels import (
     unknown_labels_message,
     without_column,
 )
-from skorch._losses import has_own_code, ignored_label
+from skorch._loss_kinds import has_own_code, ignored_label
 from skorch._randomness import get_random_state, set_random_state
 from skorch._routing import is_stock
 from skorch._structures import first_of

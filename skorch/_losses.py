@@ -7,7 +7,6 @@ Every function takes the criterion as the net holds it: a module or a plain func
 from __future__ import annotations
 
 import contextlib
-import functools
 import inspect
 import warnings
 from collections.abc import Callable, Iterator
@@ -15,97 +14,24 @@ from contextvars import ContextVar
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from skorch._indexing import flatten
+from skorch._loss_kinds import (
+    CLASS_INDEX_LOSSES,
+    CROSS_ENTROPY_LOSSES,
+    ELEMENTWISE_LOSSES,
+    PAIRING_FUNCTIONS,
+    STOCK_LOSSES,
+    has_own_forward,
+    is_loss,
+    setting_of,
+)
 from skorch._signatures import accepted_by
 from skorch._structures import inner_module
 
-CROSS_ENTROPY_LOSSES = (nn.CrossEntropyLoss, F.cross_entropy)
 _NORMS: ContextVar[list[torch.Tensor] | None] = ContextVar('skorch_norms', default=None)
-
-CLASS_INDEX_LOSSES = (*CROSS_ENTROPY_LOSSES, nn.NLLLoss, F.nll_loss)
-NLL_LOSSES = (nn.NLLLoss, F.nll_loss)
-PROBABILITY_LOSSES = (
-    nn.BCELoss,
-    nn.BCEWithLogitsLoss,
-    nn.MultiLabelSoftMarginLoss,
-    F.binary_cross_entropy,
-    F.binary_cross_entropy_with_logits,
-    F.multilabel_soft_margin_loss,
-)
-ELEMENTWISE_LOSSES = (
-    *PROBABILITY_LOSSES,
-    nn.MSELoss,
-    nn.L1Loss,
-    nn.SmoothL1Loss,
-    nn.HuberLoss,
-    nn.PoissonNLLLoss,
-    nn.SoftMarginLoss,
-    F.mse_loss,
-    F.l1_loss,
-    F.smooth_l1_loss,
-    F.huber_loss,
-    F.poisson_nll_loss,
-    F.soft_margin_loss,
-)
-# the targets of these are -1 and 1
-SIGN_LOSSES = (
-    nn.SoftMarginLoss,
-    nn.HingeEmbeddingLoss,
-    F.soft_margin_loss,
-    F.hinge_embedding_loss,
-)
-# functions in which (n, 1) and (n,) are broadcast although what they return is not (n, n)
-PAIRING_FUNCTIONS = (
-    *(loss for loss in ELEMENTWISE_LOSSES if not isinstance(loss, type)),
-    F.gaussian_nll_loss,
-    F.kl_div,
-    F.pairwise_distance,
-    F.cosine_similarity,
-)
-
-
-def unwrapped(criterion: Any) -> Any:
-    """Return the criterion inside of partials and compiled modules."""
-    while True:
-        inner = inner_module(criterion)
-        inner = inner.func if isinstance(inner, functools.partial) else inner
-        if inner is criterion:
-            return criterion
-        criterion = inner
-
-
-def is_loss(criterion: Any, losses: tuple[Any, ...]) -> bool:
-    """Tell whether a criterion is one of ``losses``, a partial or a compiled one of them."""
-    criterion = unwrapped(criterion)
-    classes = tuple(loss for loss in losses if isinstance(loss, type))
-    return isinstance(criterion, classes) or any(criterion is loss for loss in losses)
-
-
-def has_own_forward(criterion: Any) -> bool:
-    """Tell whether a criterion is a module that computes the loss in code of the user's own."""
-    criterion = unwrapped(criterion)
-    if not isinstance(criterion, nn.Module):
-        return False
-    return not type(criterion).forward.__module__.startswith('torch.')
-
-
-def has_own_code(criterion: Any) -> bool:
-    """Tell whether a criterion, module or function, is code of the user's own."""
-    function = unwrapped(criterion)
-    if isinstance(function, nn.Module):
-        return has_own_forward(criterion)
-    return not str(getattr(function, '__module__', '')).startswith('torch')
-
-
-def setting_of(criterion: Any, name: str, default: Any = None) -> Any:
-    """Return what a criterion was made with, such as its ``weight`` or ``ignore_index``."""
-    module = inner_module(criterion)
-    keywords = getattr(module, 'keywords', {})
-    return keywords[name] if name in keywords else getattr(module, name, default)
 
 
 # ------------------------------------------------------------------------- targets: dtype, shape
@@ -160,6 +86,16 @@ def match_target(criterion: Any, y_pred: Any, y_true: Any) -> Any:
     return y_true
 
 
+def fit_together(criterion: Any, y_pred: Any, y_true: Any) -> bool:
+    """Tell the usual case, in which a stock criterion takes prediction and target as they are."""
+    if type(y_pred) is not torch.Tensor or type(y_true) is not torch.Tensor:
+        return False
+    if type(criterion) in (nn.CrossEntropyLoss, nn.NLLLoss):
+        return y_true.dtype is torch.int64 and y_pred.ndim == y_true.ndim + 1
+    is_elementwise = type(criterion) in STOCK_LOSSES and type(criterion) in ELEMENTWISE_LOSSES
+    return is_elementwise and y_pred.shape == y_true.shape and y_pred.dtype is y_true.dtype
+
+
 def as_class_indices(y_pred: torch.Tensor, y_true: torch.Tensor) -> torch.Tensor:
     """Turn integers of any kind into int64, and a single column of them into shape (n,)."""
     if y_true.ndim == 2 and y_true.shape[1] == 1 and y_pred.ndim == 2 and y_pred.shape[1] > 1:
@@ -179,8 +115,10 @@ def as_class_indices(y_pred: torch.Tensor, y_true: torch.Tensor) -> torch.Tensor
 
 def differ_by_trailing_one(a: torch.Tensor, b: torch.Tensor) -> bool:
     """Tell shapes such as (n,) and (n, 1) apart from all others."""
-    short, long = sorted((a.shape, b.shape), key=len)
-    return len(long) == len(short) + 1 and long[-1] == 1 and long[:-1] == short
+    if abs(a.ndim - b.ndim) != 1:
+        return False
+    short, long = (a, b) if a.ndim < b.ndim else (b, a)
+    return long.shape[-1] == 1 and long.shape[:-1] == short.shape
 
 
 def with_shape_of(y_pred: torch.Tensor, y_true: torch.Tensor) -> torch.Tensor:
@@ -248,7 +186,7 @@ def call_criterion(criterion: Callable[..., Any], y_pred: Any, y_true: Any, **kw
 
     """
     tensors = isinstance(y_pred, torch.Tensor) and isinstance(y_true, torch.Tensor)
-    if not tensors or y_pred.shape == y_true.shape or not differ_by_trailing_one(y_pred, y_true):
+    if not tensors or not differ_by_trailing_one(y_pred, y_true):
         return criterion(y_pred, y_true, **kwargs)
     with OuterProductWatch(y_pred, y_true) as watch, warnings.catch_warnings():
         # said of the very thing that is put right below
@@ -273,8 +211,10 @@ def loss_of_batch(criterion: Any, y_pred: Any, y_true: Any, sample_weight: Any =
     tensor
 
     """
-    y_true = match_target(criterion, y_pred, y_true)
     norms = _NORMS.get()
+    if norms is None and sample_weight is None and fit_together(criterion, y_pred, y_true):
+        return criterion(y_pred, y_true)
+    y_true = match_target(criterion, y_pred, y_true)
     if norms is not None and isinstance(y_true, torch.Tensor) and y_true.ndim:
         norms.append(norm_of_mean(criterion, y_true, sample_weight))
     if sample_weight is None:
@@ -318,18 +258,6 @@ def as_probabilities(y_pred: torch.Tensor) -> torch.Tensor:
     return y_pred.exp() if is_log else y_pred
 
 
-def is_multilabel_loss(criterion: Any) -> bool:
-    """Tell criteria for which each output is a decision of its own."""
-    return is_loss(criterion, PROBABILITY_LOSSES)
-
-
-def ignored_label(criterion: Any) -> Any:
-    """Return the target that a criterion leaves out, or None if it knows no such target."""
-    default = -100 if is_loss(criterion, CLASS_INDEX_LOSSES) else None
-    ignored = setting_of(criterion, 'ignore_index', default)
-    return ignored if isinstance(ignored, int) else None
-
-
 def refuse_targets_beyond_outputs(criterion: Any, y_pred: Any, y_true: Any) -> None:
     """Raise for a class that the module has no output for, where the device would not.
 
@@ -349,12 +277,11 @@ def refuse_targets_beyond_outputs(criterion: Any, y_pred: Any, y_true: Any) -> N
     IndexError
 
     """
-    if not isinstance(criterion, nn.CrossEntropyLoss | nn.NLLLoss):
-        return
     if not (isinstance(y_pred, torch.Tensor) and isinstance(y_true, torch.Tensor)):
         return
-    on_accelerator = y_pred.device.type not in ('cpu', 'meta')
-    if not on_accelerator or y_true.is_floating_point():
+    if y_pred.device.type in ('cpu', 'meta') or y_true.is_floating_point():
+        return
+    if not isinstance(criterion, nn.CrossEntropyLoss | nn.NLLLoss):
         return
     counted = y_true[y_true != criterion.ignore_index]
     outputs = y_pred.shape[min(y_pred.ndim - 1, 1)] if y_pred.ndim else 1

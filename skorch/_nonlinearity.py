@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from skorch._homes import at_home
-from skorch._losses import is_loss
+from skorch._loss_kinds import is_loss
 
 
 def _identity(x: Any) -> Any:

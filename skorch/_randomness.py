@@ -24,6 +24,7 @@ import torch
 
 STATE = '_random_state_'
 _RESUMES = '_resumes_random_state_'
+_END = object()
 
 
 def get_random_state() -> tuple[Any, ...]:
@@ -91,6 +92,7 @@ class ObserverStream:
         self.net = net
         observers = (vars(net).get(STATE) or {}).get('observers')
         self.state = None if observers is None else unpacked_state(observers)
+        self.is_drawn_from = False
 
 
 _OBSERVERS: ContextVar[ObserverStream | None] = ContextVar('skorch_observers', default=None)
@@ -122,17 +124,36 @@ def observing() -> Iterator[None]:
 
     """
     stream = _OBSERVERS.get()
-    if stream is None:
+    if stream is None or stream.is_drawn_from:
         yield
         return
     outside = get_random_state()
     if stream.state is not None:
         set_random_state(stream.state)
+    stream.is_drawn_from = True
     try:
         yield
     finally:
+        stream.is_drawn_from = False
         stream.state = get_random_state()
         set_random_state(outside)
+
+
+def observing_each(items: Iterator[Any]) -> Iterator[Any]:
+    """Yield the items of an iterator, each of which is made inside of :func:`observing`.
+
+    A generator may be left at a yield for good, so the context is not open there.
+
+    """
+    item: Any = None
+    while item is not _END:
+        if _OBSERVERS.get() is None:
+            item = next(items, _END)
+        else:
+            with observing():
+                item = next(items, _END)
+        if item is not _END:
+            yield item
 
 
 def random_state_of(net: Any) -> dict[str, Any] | None:

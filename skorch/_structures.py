@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence
 
-from skorch._convert import cast_floating
+from skorch._convert import cast_floating, to_numpy
 
 # Name that torch.compile gives to a module inside the one that it makes.
 COMPILED = '_orig_mod'
@@ -51,9 +50,11 @@ def detached(value: Any) -> Any:
     """Return the value with all tensors in it cut off from the graph that computed them."""
     if isinstance(value, torch.Tensor):
         return value.detach()
+    if type(value) is dict:
+        return {key: detached(item) for key, item in value.items()}
     if isinstance(value, Mapping):
         items = {key: detached(item) for key, item in value.items()}
-        return items if type(value) is dict else rebuilt(value, items)
+        return rebuilt(value, items)
     if isinstance(value, tuple) and hasattr(value, '_fields'):
         return type(value)(*map(detached, value))
     if type(value) in (tuple, list):
@@ -89,10 +90,14 @@ def concatenate(outputs: list[Any]) -> Any:
     return torch.cat(outputs)
 
 
-def concatenate_arrays(arrays: list[np.ndarray]) -> np.ndarray:
-    """Join the arrays of batches row by row."""
-    check_any(arrays)
-    return np.concatenate(arrays, axis=0)
+def concatenated_array(outputs: list[Any]) -> np.ndarray:
+    """Join the outputs of batches, tensors or arrays, to one array."""
+    check_any(outputs)
+    first = outputs[0]
+    # one conversion instead of one for each batch, where torch joins them as numpy does
+    if all(type(out) is torch.Tensor and out.ndim and out.dtype is first.dtype for out in outputs):
+        return to_numpy(torch.cat(outputs))
+    return np.concatenate([to_numpy(out) for out in outputs], axis=0)
 
 
 def as_floating(x: Any, module: Any) -> Any:
@@ -102,37 +107,52 @@ def as_floating(x: Any, module: Any) -> Any:
     dtype of most parameters decides, as a module may keep a few in another one.
 
     """
-    if not isinstance(module, nn.Module):
-        return x
-    dtypes = (p.dtype for p in module.parameters() if p.is_floating_point())
-    first = next(dtypes, None)
+    first = first_floating_dtype(module) if isinstance(module, nn.Module) else None
     if first is None or floating_dtypes(x) <= {first}:
         return x
-    return cast_floating(x, Counter([first, *dtypes]).most_common(1)[0][0])
+    dtypes = [p.dtype for p in module.parameters() if p.is_floating_point()]
+    return cast_floating(x, Counter(dtypes).most_common(1)[0][0])
 
 
-@contextlib.contextmanager
-def explained_dtype_errors(x: Any, module: Any) -> Iterator[None]:
-    """Say what to do if a module of floating point layers gets integers.
+def first_floating_dtype(module: nn.Module) -> torch.dtype | None:
+    """Return the dtype of the first floating point parameter; as ``parameters``, but quick."""
+    for parameter in module._parameters.values():
+        if parameter is not None and parameter.is_floating_point():
+            return parameter.dtype
+    for child in module._modules.values():
+        dtype = None if child is None else first_floating_dtype(child)
+        if dtype is not None:
+            return dtype
+    return None
+
+
+def is_in_mode(module: nn.Module, training: bool) -> bool:
+    """Tell whether a module and all inside of it are in training, or in evaluation mode."""
+    if module.training is not training:
+        return False
+    for child in module._modules.values():
+        if child is not None and not is_in_mode(child, training):
+            return False
+    return True
+
+
+def explain_dtype_error(error: RuntimeError, x: Any, module: Any) -> None:
+    """Say what to do if a module of floating point layers got integers.
 
     They are not cast, since the module may look them up in an embedding.
 
     Raises
     ------
     RuntimeError
-        In place of torch's own.
+        In place of torch's own, if that is what it is about.
 
     """
-    try:
-        yield
-    except RuntimeError as exc:
-        is_integer = isinstance(x, torch.Tensor) and not (x.is_floating_point() or x.is_complex())
-        if not is_integer or 'dtype' not in str(exc):
-            raise
+    is_integer = isinstance(x, torch.Tensor) and not (x.is_floating_point() or x.is_complex())
+    if is_integer and 'dtype' in str(error):
         raise RuntimeError(
             f'X is of type {x.dtype}, which a layer of {type(module).__name__} does not take '
-            f"({exc}). If these are measured values, pass X.astype('float32')."
-        ) from exc
+            f"({error}). If these are measured values, pass X.astype('float32')."
+        ) from error
 
 
 def floating_dtypes(x: Any) -> set[torch.dtype]:

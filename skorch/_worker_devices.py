@@ -51,7 +51,7 @@ def _index_for(pid: int) -> int | None:
 
 def _is_undecided(device: Any) -> bool:
     """Tell a CUDA device without an index."""
-    if isinstance(device, str):
+    if type(device) is str:
         return device == 'cuda'
     return isinstance(device, torch.device) and device.type == 'cuda' and device.index is None
 
@@ -87,6 +87,8 @@ def enter_worker_device(device: Any) -> Any:
     A module may make tensors on plain ``'cuda'``, which have to be where its parameters are.
 
     """
+    if not _is_undecided(device):
+        return device
     found = worker_device(device)
     if found is not device:
         torch.cuda.set_device(found)

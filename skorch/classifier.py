@@ -24,14 +24,10 @@ from skorch._labels import (
     unknown_labels,
     without_column,
 )
+from skorch._loss_kinds import NLL_LOSSES, SIGN_LOSSES, ignored_label, is_loss, is_multilabel_loss
 from skorch._losses import (
-    NLL_LOSSES,
-    SIGN_LOSSES,
     are_log_probabilities,
     as_probabilities,
-    ignored_label,
-    is_loss,
-    is_multilabel_loss,
     out_of_bounds_message,
     refuse_targets_beyond_outputs,
 )
@@ -175,12 +171,11 @@ class _Classifier(ClassifierMixin, LabelsMixin, NeuralNet):
         training = kwargs.get('training', len(args) > 1 and args[1])
         if training and vars(self).get('_learns_labels_from_batches_'):
             self._learn_labels_of_batch(y_true)
-        weight = current_weight()
-        if training and 'class_weight_' in vars(self):
-            weight = self._weight_of_rows(y_true, weight)
         try:
             refuse_targets_beyond_outputs(self.criterion_, y_pred, y_true)
-            with weighted_by(weight):
+            if not training or 'class_weight_' not in vars(self):
+                return super().get_loss(y_pred, y_true, *args, **kwargs)
+            with weighted_by(self._weight_of_rows(y_true, current_weight())):
                 return super().get_loss(y_pred, y_true, *args, **kwargs)
         except IndexError as exc:
             classes = vars(self).get('classes_inferred_')

@@ -178,6 +178,12 @@ class Dataset(torch.utils.data.Dataset):
         return self.transform(Xi, yi)
 
 
+def has_own_items(dataset: Dataset) -> bool:
+    """Tell whether a skorch dataset makes its items in code of the user's own."""
+    cls = type(dataset)
+    return cls.__getitem__ is not Dataset.__getitem__ or cls.transform is not Dataset.transform
+
+
 def is_dataset(x: Any) -> bool:
     """Tell whether ``x`` is a torch dataset, an iterable one included.
 

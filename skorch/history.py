@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from skorch._commit import complete_before_reading
+from skorch._device_numbers import DeviceNumber, WaitingRows
 from skorch._files import open_atomic
 from skorch._history import parse_json, plain, select, select_batches, to_json, unpack_index
 from skorch._optional import require
@@ -52,6 +53,8 @@ class History(list):
     [[0.75, 0.375], [0.5, 0.25]]
 
     """
+
+    _waiting: WaitingRows | None = None
 
     def new_epoch(self) -> None:
         """Start a new epoch, into which values are recorded from now on."""
@@ -111,9 +114,26 @@ class History(list):
             raise IndexError(
                 f'There is no batch to record {attr!r} in. Call new_epoch() and new_batch() first.'
             )
-        batches[-1][attr] = value
+        if isinstance(value, DeviceNumber):
+            self._waiting = self._waiting or WaitingRows()
+            self._waiting.add(batches, attr, value)
+        else:
+            batches[-1][attr] = value
+
+    def _settle(self) -> None:
+        """Fetch what is still on a device."""
+        if self._waiting is not None:
+            self._waiting.settle()
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        self._settle()
+        return super().__iter__()
+
+    def __getstate__(self) -> dict[str, Any] | None:
+        return {key: value for key, value in vars(self).items() if key != '_waiting'} or None
 
     def __getitem__(self, i: Any) -> Any:
+        self._settle()
         if isinstance(i, (int, slice)):
             return list.__getitem__(self, i)
         epochs, columns, batches, batch_columns = unpack_index(i)
@@ -382,6 +402,7 @@ class DistributedHistory:
             raise IndexError(
                 f'There is no batch to record {attr!r} in. Call new_epoch() and new_batch() first.'
             )
+        value = float(value) if isinstance(value, DeviceNumber) else value
         record = [len(self._history) - 1, self._cur_batch - 1, attr, value]
         content = json.dumps(record, default=plain)
         self._checked_store().set(self._key(self._written, self.rank), content)

@@ -8,7 +8,6 @@ and load. The machinery is in mixins and functions of private modules.
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -21,22 +20,25 @@ from skorch import _batching, _persistence, _randomness
 from skorch._checks import backward, callable_param, made, number_of_epochs, split_in_two
 from skorch._components import ComponentsMixin, is_loss_function
 from skorch._convert import rows_to_array
-from skorch._endings import complete_epoch, ended_regularly, warn_of_loss
+from skorch._endings import ended_regularly, warn_of_losses
+from skorch._events import EventsMixin, listening
 from skorch._features import check_features
 from skorch._history import figures_of
 from skorch._launch import partial_fit_in_processes, processes_of
 from skorch._losses import loss_of_batch
+from skorch._optimizer_steps import steps_without_closure
 from skorch._params import OwnDefault, ParamsMixin, as_before_on_error
 from skorch._persistence import caller_options, is_old, state_of_today, torch_load_options
 from skorch._pickling import OpensAnywhere
+from skorch._randomness import observing, observing_each
 from skorch._repr import describe
 from skorch._routing import RoutingMixin, drop_split_params
 from skorch._rowparams import (
     attach_row_params,
+    call_with_rows,
     check_row_params,
     current_weight,
     row_params,
-    rows_of,
     weighted_by_rows,
 )
 from skorch._run_state import load_run_state, run_state
@@ -44,10 +46,11 @@ from skorch._signatures import accepted_by
 from skorch._structures import (
     as_floating,
     concatenate,
-    concatenate_arrays,
+    concatenated_array,
     detached,
-    explained_dtype_errors,
+    explain_dtype_error,
     first_of,
+    is_in_mode,
     with_arguments,
     with_weight,
 )
@@ -81,7 +84,7 @@ from skorch.utils import (  # noqa: F401  likewise
 __all__ = ['NeuralNet']
 
 
-class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
+class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
     """scikit-learn estimator around a PyTorch module.
 
     Use one of the subclasses for classification and regression; this class leaves the task open.
@@ -129,6 +132,9 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
         unless it is given here.
     n_processes : int or None (default=None)
         Train in so many processes, on as many GPUs where ``device`` is one; needs accelerate.
+    whole_batches : bool (default=True)
+        Take batches of data in memory with one operation each, where the result is the same as that
+        of the iterator; False leaves every row to the iterator.
 
     Attributes
     ----------
@@ -148,7 +154,7 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
     """
 
     initialized_ = interrupted_ = False
-    n_processes = None  # nets that older versions saved have none
+    n_processes, whole_batches = None, True  # nets that older versions saved have none
     _loss_warned_ = False
     history_ = OwnDefault(History)
     _trimmed_for_prediction = False
@@ -177,6 +183,7 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
         use_caching: Any = 'auto',
         torch_load_kwargs: dict[str, Any] | None = None,
         n_processes: int | None = None,
+        whole_batches: bool = True,
         **kwargs: Any,
     ) -> None:
         self.module = module
@@ -198,6 +205,7 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
         self.use_caching = use_caching
         self.torch_load_kwargs = torch_load_kwargs
         self.n_processes = n_processes
+        self.whole_batches = whole_batches
 
         history = kwargs.pop('history', None)
         if history is not None:
@@ -302,85 +310,6 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
         self.history_.clear()
         return self
 
-    # ----------------------------------------------------------------------------------- events
-
-    def notify(self, method_name: str, **cb_kwargs: Any) -> None:
-        """Call a method on the net and then on each of its callbacks.
-
-        Parameters
-        ----------
-        method_name : str
-            Name of the event, such as ``'on_epoch_end'``.
-        **cb_kwargs
-            Passed on.
-
-        Raises
-        ------
-        StopTraining
-            If a callback raised it; all callbacks have seen the event then.
-
-        """
-        getattr(self, method_name)(self, **cb_kwargs)
-        stop = None
-        for _, callback in self.callbacks_:
-            if callback is None:
-                continue
-            try:
-                self._notify_callback(callback, method_name, cb_kwargs)
-            except StopTraining as exc:
-                stop = exc
-        if method_name == 'on_epoch_end':
-            stop = complete_epoch(self) or stop
-        if stop is not None:
-            raise stop
-
-    def _notify_callback(self, callback: Any, method_name: str, cb_kwargs: Any) -> None:
-        getattr(callback, method_name)(self, **cb_kwargs)
-
-    def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
-        """Called when training begins, with the data given to ``fit``."""
-
-    def on_train_end(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
-        """Called when training has ended regularly or by an interrupt of the keyboard."""
-
-    def on_train_error(
-        self, net: Any, X: Any = None, y: Any = None, error: Any = None, **kwargs: Any
-    ) -> None:
-        """Called instead of ``on_train_end`` when training ends with an exception."""
-
-    def on_epoch_begin(
-        self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any
-    ) -> None:
-        """Open a new row of the history."""
-        self.history.new_epoch()
-        self.history.record('epoch', len(self.history))
-
-    def on_epoch_end(
-        self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any
-    ) -> None:
-        """Called when an epoch, with its validation, has ended."""
-
-    def on_batch_begin(
-        self, net: Any, batch: Any = None, training: bool = False, **kwargs: Any
-    ) -> None:
-        """Open a new batch in the history."""
-        self.history.new_batch()
-
-    def on_batch_end(
-        self, net: Any, batch: Any = None, training: bool = False, **kwargs: Any
-    ) -> None:
-        """Called after each batch, also with ``loss`` and ``y_pred``."""
-
-    def on_grad_computed(
-        self,
-        net: Any,
-        named_parameters: Any,
-        batch: Any = None,
-        training: bool = False,
-        **kwargs: Any,
-    ) -> None:
-        """Called after each backward pass, before the optimizer makes its step."""
-
     # ---------------------------------------------------------------------------------- fitting
 
     def fit(
@@ -443,7 +372,7 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
         fit_params = with_weight(fit_params, sample_weight)
         if processes_of(self) > 1:
             return partial_fit_in_processes(self, X, y, classes, fit_params)
-        with _randomness.observers_apart(self), ended_regularly(self, X, y):
+        with listening(self), _randomness.observers_apart(self), ended_regularly(self, X, y):
             self.notify('on_train_begin', X=X, y=y)
             with use_of_weights(self, fit_params):
                 self.fit_loop(X, y, **fit_params)
@@ -528,18 +457,17 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
         """
         if iterator is None:
             return
-        batch_count = 0
+        batch_count, losses = 0, []
         for batch in iterator:
             self.notify('on_batch_begin', batch=batch, training=training)
-            with weighted_by_rows(batch):
-                step = step_fn(batch, **{**fit_params, **rows_of(batch)})
+            step = call_with_rows(step_fn, batch, fit_params)
             batch, step, figures = self._finished_batch(batch, step, training)
             for name, value in figures.items():
                 self.history.record_batch(f'{prefix}_{name}', value)
             self.notify('on_batch_end', batch=batch, training=training, **detached(step))
             batch_count += 1
-            if not math.isfinite(figures['loss']):
-                warn_of_loss(self, prefix)
+            losses.append(figures['loss'])
+        warn_of_losses(self, prefix, losses)
         self.history.record(f'{prefix}_batch_count', batch_count)
 
     def _finished_batch(self, batch: Any, step: Any, training: bool) -> tuple[Any, Any, Any]:
@@ -620,7 +548,8 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
         kwargs = self.get_params_for(name)
         kwargs = _batching.iterator_params(kwargs, self.batch_size, dataset, training)
         view = _batching.batch_view(dataset, self)
-        return _batching.make_iterator(callable_param(self, name), dataset, view, kwargs)
+        iterator_cls = callable_param(self, name)
+        return _batching.make_iterator(iterator_cls, dataset, view, kwargs, self.whole_batches)
 
     def _encode_targets(self, y: Any) -> Any:
         """Return targets as the criterion takes them; classifiers turn labels into codes."""
@@ -640,7 +569,7 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
         """Switch modules and criteria to training or evaluation mode."""
         for name in (*self._modules, *self._criteria):
             component = getattr(self, f'{name}_')
-            if isinstance(component, nn.Module):
+            if isinstance(component, nn.Module) and not is_in_mode(component, training):
                 component.train(training)
 
     def get_train_step_accumulator(self) -> FirstStepAccumulator:
@@ -671,6 +600,9 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
         return accumulator.get_step()
 
     def _step_optimizer(self, step_fn: Callable[[], Any]) -> None:
+        if steps_without_closure(self):
+            step_fn()
+            step_fn = None
         for name in self._optimizers:
             getattr(self, f'{name}_').step(step_fn)
 
@@ -758,10 +690,13 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
             forward = accepted_by(self.module_)
             fit_params = drop_split_params(fit_params, forward, self._accepted_by_split())
             fit_params = to_device(fit_params, self.device)
-        with explained_dtype_errors(x, self.module_):
+        try:
             if isinstance(x, Mapping):
                 return self.module_(**self._merge_x_and_fit_params(x, fit_params))
             return self.module_(x, **fit_params)
+        except RuntimeError as exc:
+            explain_dtype_error(exc, x, self.module_)
+            raise
 
     def get_loss(self, y_pred: Any, y_true: Any, X: Any = None, training: bool = False) -> Any:
         """Return the loss of a batch.
@@ -821,15 +756,10 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
         dataset = self.get_dataset(X)
         with _batching.all_rows_in_order():
             iterator = self.get_iterator(dataset, training=False)
-        with _randomness.observing():
+        with observing():
             batches = _batching.iterate(iterator)
-        while True:
-            # a generator may be left at a yield for good, so no context is open there
-            with _randomness.observing():
-                batch = next(batches, None)
-                if batch is None:
-                    return
-                y_pred = self.evaluation_step(batch, training=training)
+        outputs = (self.evaluation_step(batch, training=training) for batch in batches)
+        for y_pred in observing_each(outputs):
             yield to_device(y_pred, device=device)
 
     def forward(self, X: Any, training: bool = False, device: Any = 'cpu') -> Any:
@@ -839,7 +769,8 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
         returns them.
 
         """
-        return concatenate(list(self.forward_iter(X, training=training, device=device)))
+        with observing():
+            return concatenate(list(self.forward_iter(X, training=training, device=device)))
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return the output of the module after the nonlinearity.
@@ -861,8 +792,9 @@ class NeuralNet(ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
 
         """
         nonlinearity = self._get_predict_nonlinearity()
-        outputs = self.forward_iter(X, training=False)
-        return concatenate_arrays([to_numpy(nonlinearity(first_of(out))) for out in outputs])
+        with observing():
+            outputs = self.forward_iter(X, training=False)
+            return concatenated_array([nonlinearity(first_of(out)) for out in outputs])
 
     def _get_predict_nonlinearity(self) -> Callable[[Any], Any]:
         self.check_is_fitted()

@@ -323,20 +323,21 @@ def check_is_fitted(
             f'An instance is needed to tell whether it is initialized, but the class '
             f'{estimator.__name__} was given. Create an instance first.'
         )
+    names = [attributes] if isinstance(attributes, str) else attributes
+    if names is not None and all_or_any([hasattr(estimator, name) for name in names]):
+        return
     if msg is None:
         msg = (
             'This %(name)s instance is not initialized yet. Call initialize() or fit() with '
             'appropriate arguments before using this method.'
         )
-    if attributes is None:
+    if names is None:
         try:
             sk_check_is_fitted(estimator, msg=msg, all_or_any=all_or_any)
         except NotFittedError as exc:
             raise NotInitializedError(str(exc)) from exc
         return
-    names = [attributes] if isinstance(attributes, str) else attributes
-    if not all_or_any([hasattr(estimator, name) for name in names]):
-        raise NotInitializedError(msg % {'name': type(estimator).__name__})
+    raise NotInitializedError(msg % {'name': type(estimator).__name__})
 
 
 def _make_split(X: Any, y: Any = None, valid_ds: Any = None, **kwargs: Any) -> tuple[Any, Any]:

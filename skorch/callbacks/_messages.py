@@ -8,10 +8,18 @@ from typing import Any
 from skorch._processes import is_main_process, is_terminal
 
 
-def tell(net: Any, sink: Callable[[str], Any], text: str) -> None:
-    """Hand a message to a sink; only printing depends on whether the net is verbose.
+def is_heard(net: Any, sink: Callable[[str], Any]) -> bool:
+    """Tell whether messages of a net reach a sink.
 
-    Where several processes train the net, the main one tells.
+    Only printing depends on whether the net is verbose. Where several processes train the net,
+    the main one tells.
+
+    """
+    return is_main_process(net) and bool(net.verbose or not is_terminal(net, sink))
+
+
+def tell(net: Any, sink: Callable[[str], Any], text: str) -> None:
+    """Hand a message to a sink that it reaches.
 
     Parameters
     ----------
@@ -20,5 +28,5 @@ def tell(net: Any, sink: Callable[[str], Any], text: str) -> None:
     text : str
 
     """
-    if is_main_process(net) and (net.verbose or not is_terminal(net, sink)):
+    if is_heard(net, sink):
         sink(text)

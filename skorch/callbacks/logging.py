@@ -13,7 +13,7 @@ import tqdm  # noqa: F401  programs look it up here
 from tabulate import tabulate
 
 from skorch.callbacks._log_keys import filter_log_keys, ignored_keys
-from skorch.callbacks._messages import tell
+from skorch.callbacks._messages import is_heard, tell
 from skorch.callbacks._mlflow import MlflowLogger
 from skorch.callbacks._neptune import NeptuneLogger
 from skorch.callbacks._progress_bar import ProgressBar
@@ -194,6 +194,9 @@ class PrintLog(Callback):
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """Print the row of the epoch, and the header before the first."""
+        if not is_heard(net, self.sink):
+            self.first_iteration_ = False
+            return
         cells = list(self._yield_keys_formatted(net.history[-1]))
         if not cells:
             return

@@ -14,9 +14,11 @@ from sklearn.metrics import check_scoring
 from skorch._rowparams import row_params
 from skorch.callbacks._cache import _cache_net_forward_iter, detach, resolve_caching
 from skorch.callbacks._metric import (
+    accuracy,
     as_number,
     best_of,
     convert_sklearn_metric_function,
+    is_array_of_labels,
     is_better,
     is_number,
     scoring_name,
@@ -202,6 +204,9 @@ class ScoringBase(_BestScoreMixin, Callback):
 
     def _scoring(self, net: Any, X_test: Any, y_test: Any, sample_weight: Any = None) -> Any:
         """Compute the score; NaN where no row has weight."""
+        is_accuracy = isinstance(self.scoring_, str) and self.scoring_ == 'accuracy'
+        if is_accuracy and sample_weight is None and is_array_of_labels(y_test):
+            return accuracy(y_test, net.predict(X_test))
         scorer = check_scoring(net, self.scoring_)
         if sample_weight is None or not takes_sample_weight(scorer):
             return scorer(net, X_test, y_test)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,6 +10,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 from torch.utils.data import DataLoader
 
+from skorch._optimizer_steps import needs_closure
 from skorch._structures import inner_module
 from skorch.hf._accord import share_tensors
 
@@ -136,15 +136,6 @@ class Prepared:
             _drop(self.accelerator._optimizers, prepared)
         self.optimizers = {}
         self.forget_iterators()
-
-
-def needs_closure(optimizer: Any) -> bool:
-    """Tell optimizers that evaluate the loss in each step, as LBFGS does."""
-    try:
-        closure = inspect.signature(type(optimizer).step).parameters['closure']
-    except (KeyError, TypeError, ValueError):
-        return False
-    return closure.default is inspect.Parameter.empty
 
 
 def plain_module(component: nn.Module) -> nn.Module:

@@ -9,6 +9,7 @@ import torch
 
 from skorch._checks import backward
 from skorch._losses import noting_norms
+from skorch._optimizer_steps import needs_closure
 from skorch._rowparams import weighted_by_rows
 from skorch._structures import first_of, inner_module
 from skorch.callbacks import Callback
@@ -16,7 +17,7 @@ from skorch.callbacks.scoring import ScoringBase
 from skorch.dataset import get_len, unpack_data
 from skorch.hf import _rows
 from skorch.hf._accord import Accord, sum_over_processes, summed
-from skorch.hf._prepared import Prepared, needs_closure
+from skorch.hf._prepared import Prepared
 
 if TYPE_CHECKING:
     from skorch.net import NeuralNet as _Net
@@ -158,7 +159,7 @@ class SharedStepsMixin(_Net):
     def _figures_of_all(self, figures: Mapping[str, float]) -> dict[str, float]:
         size = figures['batch_size']
         mass, self._mass_ = float(size if self._mass_ is None else self._mass_), None
-        loss = figures['loss'] if self._adds_losses else figures['loss'] * mass
+        loss = float(figures['loss']) * (1.0 if self._adds_losses else mass)
         weight = figures.get('batch_weight', 0.0)
         mine = [loss if mass else 0.0, mass, size, weight, float(self._stops_here)]
         loss, mass, size, weight, stops = summed(self.accelerator, mine)

@@ -196,7 +196,7 @@ def test_with_data():
 
 def test_iterator_is_plain_without_values_for_rows():
     dataset = Dataset(X, np.arange(6))
-    iterator = make_iterator(DataLoader, dataset, dataset, {'batch_size': 4})
+    iterator = make_iterator(DataLoader, dataset, dataset, {'batch_size': 4}, whole_batches=False)
     assert type(iterator) is DataLoader
     assert iterator.dataset is dataset
     assert not isinstance(next(iter(iterator)), RowBatch)

@@ -11,17 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from skorch._losses import (
-    CLASS_INDEX_LOSSES,
-    call_criterion,
-    has_own_forward,
-    is_loss,
-    loss_of_batch,
-    match_target,
-    setting_of,
-    takes,
-    weighted_loss,
-)
+from skorch._loss_kinds import CLASS_INDEX_LOSSES, has_own_forward, is_loss, setting_of
+from skorch._losses import call_criterion, loss_of_batch, match_target, takes, weighted_loss
 from skorch.tests.naming import name_of
 
 N = 6

@@ -1,0 +1,551 @@
+"""The works that ``overhead.py`` times: data, a plain loop, a ``DataLoader`` loop, and a net.
+
+A work is one job at one size. ``prepare`` makes its data and returns its contenders: functions
+without arguments that do the whole job once, with a module that always starts from the same
+weights, and return an answer by which they are compared. Whatever a contender does is timed; what
+``prepare`` does is not. This file imports skorch only when a net is asked for, so that it also
+serves interpreters that have another release of it, or none.
+
+Run without arguments it lists the works.
+
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import subprocess
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import sparse
+from torch import nn
+from torch.nn.functional import cross_entropy
+from torch.utils.data import DataLoader, Dataset, StackDataset, TensorDataset
+
+LR = 0.05
+SEED = 0
+
+Contender = Callable[[], Any]
+
+
+class LeftOut(Exception):
+    """This contender cannot do this work; the text says why."""
+
+
+# Modules
+
+
+class Mlp(nn.Sequential):
+    """One hidden layer and two classes."""
+
+    def __init__(self, columns: int = 20, hidden: int = 64) -> None:
+        super().__init__(nn.Linear(columns, hidden), nn.ReLU(), nn.Linear(hidden, 2))
+
+
+class MlpOfParts(nn.Module):
+    """The same for a list of inputs, which it concatenates."""
+
+    def __init__(self, columns: int = 20) -> None:
+        super().__init__()
+        self.mlp = Mlp(columns)
+
+    def forward(self, parts: list[torch.Tensor]) -> torch.Tensor:
+        return self.mlp(torch.cat(list(parts), dim=1))
+
+
+class MlpOfColumns(nn.Module):
+    """The same for named inputs, which it concatenates."""
+
+    def __init__(self, columns: int = 20) -> None:
+        super().__init__()
+        self.mlp = Mlp(columns)
+
+    def forward(self, **columns: torch.Tensor) -> torch.Tensor:
+        return self.mlp(torch.cat(list(columns.values()), dim=1))
+
+
+class Cnn(nn.Sequential):
+    """Two convolutions for images of 1 x 28 x 28."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            nn.Conv2d(1, 8, 3),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(8, 16, 3),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Flatten(),
+            nn.Linear(16 * 5 * 5, 2),
+        )
+
+
+# Kinds of input: what the net is given, and how a plain loop makes batches of the same
+
+
+@dataclass(frozen=True)
+class Input:
+    """A kind of input, and what a loop written by hand does with it.
+
+    Attributes
+    ----------
+    from_array
+        Makes the input of an array of shape (rows, columns). Not timed.
+    to_tensors
+        Makes of the input, once for each training, that of which batches are taken. Timed.
+    take
+        Takes the rows of a batch.
+    call
+        Passes a batch to the module.
+    module
+        Makes a module for a number of columns.
+
+    """
+
+    from_array: Callable[[np.ndarray], Any] = lambda array: array
+    to_tensors: Callable[[Any], Any] = torch.from_numpy
+    take: Callable[[Any, Any], Any] = lambda X, rows: X[rows]
+    call: Callable[[nn.Module, Any], torch.Tensor] = lambda module, Xi: module(Xi)
+    module: Callable[..., nn.Module] = Mlp
+
+
+def memory_mapped(array: np.ndarray) -> np.ndarray:
+    """Return the array as one that is mapped to a file, which goes away with it."""
+    file = tempfile.TemporaryFile()  # noqa: SIM115  # the array keeps it open
+    mapped = np.memmap(file, dtype=array.dtype, mode='w+', shape=array.shape)
+    mapped[:] = array
+    mapped.flush()
+    return mapped
+
+
+def data_frame(array: np.ndarray) -> Any:
+    try:
+        import pandas as pd
+    except ImportError:
+        raise LeftOut('pandas is not installed') from None
+    return pd.DataFrame(array, columns=[f'c{i}' for i in range(array.shape[1])])
+
+
+def csr(array: np.ndarray) -> sparse.csr_matrix:
+    """Return a sparse matrix that keeps the numbers in which 1 of 100 is not zero."""
+    keep = np.random.default_rng(SEED).random(array.shape, dtype=np.float32) < 0.01
+    return sparse.csr_matrix(array * keep)
+
+
+def halves(array: np.ndarray) -> list[np.ndarray]:
+    middle = array.shape[1] // 2
+    return [np.ascontiguousarray(part) for part in (array[:, :middle], array[:, middle:])]
+
+
+def column_tensors(frame: Any) -> dict[str, torch.Tensor]:
+    return {name: torch.tensor(frame[name].to_numpy()).unsqueeze(1) for name in frame}
+
+
+def take_named(X: dict[str, torch.Tensor], rows: Any) -> dict[str, torch.Tensor]:
+    return {name: values[rows] for name, values in X.items()}
+
+
+NAMED: dict[str, Any] = {
+    'take': take_named,
+    'call': lambda module, Xi: module(**Xi),
+    'module': MlpOfColumns,
+}
+INPUTS = {
+    'array': Input(),
+    'tensor': Input(from_array=torch.from_numpy, to_tensors=lambda X: X),
+    'memmap': Input(from_array=memory_mapped),
+    'images': Input(from_array=lambda X: X.reshape(-1, 1, 28, 28), module=Cnn),
+    'list': Input(
+        from_array=halves,
+        to_tensors=lambda X: [torch.from_numpy(part) for part in X],
+        take=lambda X, rows: [part[rows] for part in X],
+        module=MlpOfParts,
+    ),
+    'dict': Input(
+        from_array=lambda array: dict(zip(('left', 'right'), halves(array), strict=True)),
+        to_tensors=lambda X: {name: torch.from_numpy(part) for name, part in X.items()},
+        **NAMED,
+    ),
+    'frame': Input(from_array=data_frame, to_tensors=column_tensors, **NAMED),
+    'csr': Input(
+        from_array=csr,
+        to_tensors=lambda X: X,
+        take=lambda X, rows: torch.from_numpy(X[rows].toarray()),
+    ),
+}
+
+
+# Jobs
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much work it is; ``batch=-1`` takes all rows at once."""
+
+    rows: int
+    columns: int = 20
+    epochs: int = 5
+    batch: int = 128
+
+
+@dataclass(frozen=True)
+class Job:
+    """The data of a work, and what to do with them.
+
+    Attributes
+    ----------
+    input
+        The kind of input.
+    X, y
+        The data, as the net is given them.
+    size
+        How much work it is.
+    split
+        The rows for training and those for validation; None to train on all.
+    device
+        Where the module is.
+
+    """
+
+    input: Input
+    X: Any
+    y: Any
+    size: Size
+    split: tuple[np.ndarray, np.ndarray] | None = None
+    device: str = 'cpu'
+
+    def module_args(self) -> dict[str, int]:
+        return {} if self.input.module is Cnn else {'columns': self.size.columns}
+
+    def new_module(self) -> nn.Module:
+        """Return a module with the weights that every contender starts from."""
+        torch.manual_seed(SEED)
+        return self.input.module(**self.module_args()).to(self.device)
+
+    def tensors(self) -> tuple[Any, torch.Tensor]:
+        """Return what a plain loop takes its batches from."""
+        return self.input.to_tensors(self.X), torch.as_tensor(self.y)
+
+    def parts(self) -> list[tuple[Any, torch.Tensor]]:
+        """Return the tensors for training and, if there is a split, those for validation."""
+        X, y = self.tensors()
+        if self.split is None:
+            return [(X, y)]
+        return [(self.input.take(X, rows), y[rows]) for rows in map(torch.as_tensor, self.split)]
+
+    def batch_of(self, n_rows: int) -> int:
+        return n_rows if self.size.batch == -1 else self.size.batch
+
+
+def make_job(
+    kind: str, size: Size, valid: bool = False, device: str = 'cpu', resident: bool = False
+) -> Job:
+    """Make the data of a job, two classes; ``resident`` puts them on the device at once."""
+    rng = np.random.default_rng(SEED)
+    array = rng.standard_normal((size.rows, size.columns), dtype=np.float32)
+    weights = rng.standard_normal(size.columns, dtype=np.float32)
+    noise = rng.standard_normal(size.rows, dtype=np.float32)
+    y: Any = (array @ weights + noise > 0).astype(np.int64)
+    split = first_fold(y) if valid else None
+    X = INPUTS[kind].from_array(array)
+    if resident:
+        X, y = X.to(device), torch.from_numpy(y).to(device)
+    return Job(INPUTS[kind], X, y, size, split, device)
+
+
+def first_fold(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows for training and validation of a classifier's default ``train_split``."""
+    from sklearn.model_selection import StratifiedKFold
+
+    return next(iter(StratifiedKFold(5).split(np.zeros(len(y)), y)))
+
+
+# Training: by slices of tensors, by a DataLoader, by a net
+
+
+@dataclass(frozen=True)
+class SliceBatches:
+    """Batches that are slices of tensors."""
+
+    job: Job
+    X: Any
+    y: torch.Tensor
+
+    def __iter__(self) -> Iterator[tuple[Any, torch.Tensor]]:
+        take, step, device = self.job.input.take, self.job.batch_of(len(self.y)), self.job.device
+        for start in range(0, len(self.y), step):
+            rows = slice(start, start + step)
+            Xi, yi = take(self.X, rows), self.y[rows]
+            yield (Xi, yi) if device == 'cpu' else (Xi.to(device), yi.to(device))
+
+
+def loader_batches(job: Job, X: Any, y: torch.Tensor) -> DataLoader:
+    """Return a ``DataLoader`` that makes the same batches row by row."""
+    if sparse.issparse(X):
+        raise LeftOut('no stock dataset holds sparse matrices')
+    if job.device != 'cpu':
+        raise LeftOut('not measured on other devices than the CPU')
+    return DataLoader(row_dataset(X, y), batch_size=job.batch_of(len(y)))
+
+
+def row_dataset(X: Any, y: torch.Tensor) -> Dataset:
+    """Return the stock dataset that holds rows of tensors."""
+    if isinstance(X, torch.Tensor):
+        return TensorDataset(X, y)
+    inputs = StackDataset(**X) if isinstance(X, dict) else StackDataset(*X)
+    rows: list[Any] = [inputs, y]
+    return StackDataset(*rows)
+
+
+def train(job: Job, batches_of: Callable[[Job, Any, torch.Tensor], Any]) -> list[float]:
+    """Train as one does by hand; return the losses of the last epoch."""
+    call = job.input.call
+    module = job.new_module()
+    optimizer = torch.optim.SGD(module.parameters(), lr=LR)
+    train_batches, *valid_batches = (batches_of(job, X, y) for X, y in job.parts())
+    losses: list[float] = []
+    for _ in range(job.size.epochs):
+        module.train()
+        total, rows = 0.0, 0
+        for Xi, yi in train_batches:
+            optimizer.zero_grad()
+            loss = cross_entropy(call(module, Xi), yi)
+            loss.backward()
+            optimizer.step()
+            total += loss.item() * len(yi)
+            rows += len(yi)
+        losses = [total / rows]
+        for batches in valid_batches:
+            losses.append(validate(module, batches, call))
+    return losses
+
+
+def validate(module: nn.Module, batches: Any, call: Callable[..., torch.Tensor]) -> float:
+    """Return the mean loss over batches."""
+    module.eval()
+    total, rows = 0.0, 0
+    with torch.inference_mode():
+        for Xi, yi in batches:
+            total += cross_entropy(call(module, Xi), yi).item() * len(yi)
+            rows += len(yi)
+    return total / rows
+
+
+def make_net(job: Job, **params: Any) -> Any:
+    """Return the net for a job, with its default callbacks."""
+    from skorch import NeuralNetClassifier
+
+    if job.split is None:
+        params['train_split'] = None
+    return NeuralNetClassifier(
+        job.input.module,
+        criterion=nn.CrossEntropyLoss,
+        lr=LR,
+        max_epochs=job.size.epochs,
+        batch_size=job.size.batch,
+        verbose=0,
+        device=job.device,
+        **{f'module__{name}': value for name, value in job.module_args().items()},
+        **params,
+    )
+
+
+def train_net(job: Job) -> list[float]:
+    """Train a net; return the losses of the last epoch."""
+    torch.manual_seed(SEED)
+    net = make_net(job).fit(job.X, job.y)
+    names = ['train_loss'] if job.split is None else ['train_loss', 'valid_loss']
+    return [float(net.history[-1, name]) for name in names]
+
+
+def training(job: Job) -> dict[str, Contender]:
+    return {
+        'plain': lambda: train(job, SliceBatches),
+        'loader': lambda: train(job, loader_batches),
+        'net': lambda: train_net(job),
+    }
+
+
+# Prediction
+
+
+def predict(job: Job, module: nn.Module, batches_of: Callable[..., Any]) -> np.ndarray:
+    """Return the probabilities that a loop written by hand gives."""
+    call = job.input.call
+    module.eval()
+    with torch.inference_mode():
+        batches = batches_of(job, *job.tensors())
+        return torch.cat([call(module, Xi).softmax(1) for Xi, _ in batches]).numpy()
+
+
+def initialized_net(job: Job) -> Any:
+    torch.manual_seed(SEED)
+    return make_net(job).initialize()
+
+
+def prediction(job: Job) -> dict[str, Contender]:
+    """Return contenders whose module or net exists before the clock starts."""
+    module = job.new_module()
+    net = functools.cache(lambda: initialized_net(job))  # made by the first run, which warms up
+    return {
+        'plain': lambda: predict(job, module, SliceBatches),
+        'loader': lambda: predict(job, module, loader_batches),
+        'net': lambda: net().predict_proba(job.X),
+    }
+
+
+# Grid search
+
+
+def search(estimator: Any, grid: dict[str, list], job: Job) -> np.ndarray:
+    """Search a grid; return the scores."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.model_selection import GridSearchCV
+
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', ConvergenceWarning)
+        found = GridSearchCV(estimator, grid, cv=3, n_jobs=1).fit(job.X, job.y)
+    return found.cv_results_['mean_test_score']
+
+
+def search_sklearn(job: Job) -> np.ndarray:
+    """Search with scikit-learn's own network, as it is by default: it shuffles in each epoch."""
+    from sklearn.neural_network import MLPClassifier
+
+    estimator = MLPClassifier(solver='sgd', batch_size=job.size.batch, random_state=SEED)
+    grid: dict[str, list] = {
+        'learning_rate_init': [LR, 2 * LR],
+        'hidden_layer_sizes': [(8,), (16,)],
+        'max_iter': [job.size.epochs, 2 * job.size.epochs],
+    }
+    return search(estimator, grid, job)
+
+
+def search_net(job: Job) -> np.ndarray:
+    torch.manual_seed(SEED)
+    grid: dict[str, list] = {
+        'lr': [LR, 2 * LR],
+        'module__hidden': [8, 16],
+        'max_epochs': [job.size.epochs, 2 * job.size.epochs],
+    }
+    return search(make_net(job), grid, job)
+
+
+def searching(job: Job) -> dict[str, Contender]:
+    return {'sklearn': lambda: search_sklearn(job), 'net': lambda: search_net(job)}
+
+
+# Import
+
+IMPORT = """
+import time, torch, sklearn
+start = time.perf_counter()
+import skorch
+print(time.perf_counter() - start)
+"""
+
+
+def import_seconds() -> float:
+    """Return how long ``import skorch`` takes in a fresh interpreter after torch and sklearn.
+
+    The interpreter may keep compiled files, as interpreters do unless told otherwise: else each
+    run would compile again what it imports.
+
+    """
+    env = {name: value for name, value in os.environ.items() if name != 'PYTHONDONTWRITEBYTECODE'}
+    done = subprocess.run(
+        [sys.executable, '-c', IMPORT], capture_output=True, text=True, check=True, env=env
+    )
+    return float(done.stdout)
+
+
+def importing(job: Job) -> dict[str, Contender]:
+    return {'net': import_seconds}
+
+
+# The works
+
+
+@dataclass(frozen=True)
+class Work:
+    """A job to be timed.
+
+    Attributes
+    ----------
+    full, quick
+        The size that the targets are about, and one for a quick look.
+    kind
+        The kind of input.
+    contenders
+        Makes the contenders of a job.
+    options
+        Arguments of ``make_job``.
+    own_clock
+        Whether the answer is the seconds to report.
+
+    """
+
+    full: Size
+    quick: Size
+    kind: str = 'array'
+    contenders: Callable[[Job], dict[str, Contender]] = training
+    options: dict[str, Any] = field(default_factory=dict)
+    own_clock: bool = False
+
+    def prepare(self, full: bool) -> Job:
+        return make_job(self.kind, self.full if full else self.quick, **self.options)
+
+
+VALID = {'valid': True}
+TABLE, QUICK_TABLE = Size(20_000), Size(4_000, epochs=2)
+
+
+def short_epochs(epochs: int, quick: int) -> Work:
+    full = Size(200, epochs=epochs)
+    return Work(full, replace(full, epochs=quick), options=VALID)
+
+
+def on_cuda(batch: int, resident: bool) -> Work:
+    size = Size(20_000, batch=batch)
+    kind = 'tensor' if resident else 'array'
+    options = {'device': 'cuda', 'resident': resident}
+    return Work(size, replace(size, epochs=2), kind, options=options)
+
+
+WORKS = {
+    'mlp128': Work(TABLE, QUICK_TABLE, options=VALID),
+    'batch16': Work(Size(8_000, batch=16), Size(1_600, batch=16, epochs=2)),
+    'one_batch': Work(Size(100_000, batch=-1), Size(10_000, batch=-1, epochs=2)),
+    'epochs500': short_epochs(500, quick=50),
+    'epochs2000': short_epochs(2_000, quick=200),
+    'predict': Work(Size(500_000), Size(20_000), contenders=prediction),
+    'frame': Work(replace(TABLE, epochs=2), Size(500, epochs=2), 'frame'),
+    'csr': Work(Size(20_000, columns=1_000), Size(2_000, columns=1_000, epochs=2), 'csr'),
+    'dict': Work(TABLE, QUICK_TABLE, 'dict'),
+    'list': Work(TABLE, QUICK_TABLE, 'list'),
+    'tensor': Work(TABLE, QUICK_TABLE, 'tensor'),
+    'memmap': Work(TABLE, QUICK_TABLE, 'memmap'),
+    'cnn': Work(Size(4_000, columns=784, epochs=2), Size(500, columns=784, epochs=1), 'images'),
+    'grid': Work(Size(600), Size(300, epochs=2), contenders=searching),
+    'import': Work(Size(1), Size(1), contenders=importing, own_clock=True),
+    'cuda128': on_cuda(128, resident=False),
+    'cuda1024': on_cuda(1024, resident=False),
+    'cuda128_resident': on_cuda(128, resident=True),
+    'cuda1024_resident': on_cuda(1024, resident=True),
+}
+
+
+def main() -> None:
+    for name, work in WORKS.items():
+        print(f'{name:18} {work.kind:8} {work.full}')
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,115 @@
+"""Numbers that a device may still be computing, and are fetched when somebody reads them.
+
+To read a number from a GPU is to wait until it has done all that it was given. So the losses of the
+batches stay there until the history is read, and then come all at once.
+
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+
+
+def is_computed_elsewhere(value: torch.Tensor) -> bool:
+    """Tell whether to read a tensor means to wait for its device."""
+    return value.device.type not in ('cpu', 'meta')
+
+
+class DeviceNumber:
+    """A number on a device; ``float`` fetches it.
+
+    Parameters
+    ----------
+    tensor : tensor of one element
+
+    """
+
+    __slots__ = ('_number', '_tensor')
+
+    def __init__(self, tensor: torch.Tensor) -> None:
+        self._tensor: Any = tensor.detach()
+        self._number: Any = None
+
+    def __float__(self) -> float:
+        fetch([self])
+        return float(self._number)
+
+
+def fetch(numbers: Iterable[DeviceNumber]) -> None:
+    """Fetch all numbers that were not fetched yet, those of one kind together."""
+    groups: dict[Any, list[DeviceNumber]] = {}
+    for number in numbers:
+        if number._tensor is not None:
+            key = number._tensor.device, number._tensor.dtype
+            groups.setdefault(key, []).append(number)
+    for group in groups.values():
+        values = torch.stack([number._tensor.reshape(()) for number in group]).tolist()
+        for number, value in zip(group, values, strict=True):
+            number._number, number._tensor = value, None
+
+
+class WaitingRow(dict):
+    """Stands for the row of a batch of which values are on a device until any of them is read.
+
+    Parameters
+    ----------
+    values : dict
+    waiting : WaitingRows
+        The rows that are read together with this one.
+
+    """
+
+    def __init__(self, values: dict[str, Any], waiting: WaitingRows) -> None:
+        super().__init__(values)
+        self.waiting = waiting
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return dict, (dict(self),)
+
+
+class WaitingRows:
+    """The rows of a history of which values are still on a device."""
+
+    def __init__(self) -> None:
+        self._rows: list[tuple[list[dict[str, Any]], int, WaitingRow]] = []
+
+    def add(self, batches: list[dict[str, Any]], name: str, number: DeviceNumber) -> None:
+        """Let the last of the batches wait for a number."""
+        if not isinstance(batches[-1], WaitingRow):
+            batches[-1] = WaitingRow(batches[-1], self)
+            self._rows.append((batches, len(batches) - 1, batches[-1]))
+        dict.__setitem__(batches[-1], name, number)
+
+    def settle(self) -> None:
+        """Fetch all numbers, and put plain rows where the waiting ones were."""
+        rows, self._rows = self._rows, []
+        numbers = [v for *_, row in rows for v in dict.values(row) if isinstance(v, DeviceNumber)]
+        fetch(numbers)
+        for batches, place, row in rows:
+            for name, value in [*dict.items(row)]:
+                if isinstance(value, DeviceNumber):
+                    dict.__setitem__(row, name, float(value))
+            if place < len(batches) and batches[place] is row:
+                batches[place] = dict(dict.items(row))
+
+
+def _reading(name: str) -> Callable[..., Any]:
+    method = getattr(dict, name)
+
+    def read(self: WaitingRow, *args: Any, **kwargs: Any) -> Any:
+        self.waiting.settle()
+        return method(self, *args, **kwargs)
+
+    read.__name__ = name
+    read.__doc__ = method.__doc__
+    return read
+
+
+for _name in (
+    *('__getitem__', '__iter__', '__reversed__', '__eq__', '__ne__', '__repr__', '__or__'),
+    *('__ror__', 'get', 'items', 'values', 'pop', 'popitem', 'setdefault', 'copy'),
+):
+    setattr(WaitingRow, _name, _reading(_name))

@@ -1,0 +1,170 @@
+"""The events of a training: how a net learns of them, and which callbacks they reach."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+from skorch._endings import complete_epoch
+from skorch.callbacks import Callback
+from skorch.exceptions import StopTraining
+
+if TYPE_CHECKING:
+    from skorch.history import History
+
+BATCH_EVENTS = ('on_batch_begin', 'on_grad_computed', 'on_batch_end')
+_NONE = object()
+
+
+def with_own_method(callbacks: list[tuple[str, Any]], event: str) -> list[Any]:
+    """Return the callbacks whose method for an event is not the one of ``Callback``.
+
+    Parameters
+    ----------
+    callbacks : list of tuple (name, callback or None)
+    event : str
+        Name of the method.
+
+    """
+    does_nothing = getattr(Callback, event, None)
+    return [
+        callback
+        for _, callback in callbacks
+        if callback is not None
+        and (getattr(type(callback), event, _NONE) is not does_nothing or event in vars(callback))
+    ]
+
+
+class Listeners:
+    """The callbacks of a net that is trained, by event.
+
+    There are three events in each batch, so that it is found out once per epoch, and anew when the
+    net gets other callbacks, which of them are reached.
+
+    """
+
+    def __init__(self, net: Any) -> None:
+        self.net = net
+        self.callbacks: list[tuple[str, Any]] = []
+        self.by_event: dict[str, list[Any]] = {}
+
+    def of(self, callbacks: list[tuple[str, Any]], event: str) -> list[Any]:
+        """Return the callbacks that an event reaches, in order."""
+        if event not in BATCH_EVENTS or callbacks != self.callbacks:
+            self.callbacks = list(callbacks)
+            self.by_event = {name: with_own_method(callbacks, name) for name in BATCH_EVENTS}
+        found = self.by_event.get(event)
+        return with_own_method(callbacks, event) if found is None else found
+
+
+_LISTENERS: ContextVar[Listeners | None] = ContextVar('skorch_listeners', default=None)
+
+
+@contextlib.contextmanager
+def listening(net: Any) -> Iterator[None]:
+    """Inside of this context, it is kept which callbacks of the net the events reach."""
+    token = _LISTENERS.set(Listeners(net))
+    try:
+        yield
+    finally:
+        _LISTENERS.reset(token)
+
+
+def listeners(net: Any, event: str) -> list[Any]:
+    """Return the callbacks of a net that an event reaches, in order.
+
+    Parameters
+    ----------
+    net : NeuralNet
+    event : str
+        Name of the method.
+
+    """
+    known = _LISTENERS.get()
+    if known is not None and known.net is net:
+        return known.of(net.callbacks_, event)
+    return with_own_method(net.callbacks_, event)
+
+
+class EventsMixin:
+    """The events of a net: methods of its own, which are called before those of callbacks."""
+
+    callbacks_: list[tuple[str, Any]]
+    history: History
+
+    def notify(self, method_name: str, **cb_kwargs: Any) -> None:
+        """Call a method on the net and then on each of its callbacks.
+
+        Parameters
+        ----------
+        method_name : str
+            Name of the event, such as ``'on_epoch_end'``.
+        **cb_kwargs
+            Passed on.
+
+        Raises
+        ------
+        StopTraining
+            If a callback raised it; all callbacks have seen the event then.
+
+        """
+        getattr(self, method_name)(self, **cb_kwargs)
+        stop = None
+        for callback in listeners(self, method_name):
+            try:
+                self._notify_callback(callback, method_name, cb_kwargs)
+            except StopTraining as exc:
+                stop = exc
+        if method_name == 'on_epoch_end':
+            stop = complete_epoch(self) or stop
+        if stop is not None:
+            raise stop
+
+    def _notify_callback(self, callback: Any, method_name: str, cb_kwargs: Any) -> None:
+        getattr(callback, method_name)(self, **cb_kwargs)
+
+    def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
+        """Called when training begins, with the data given to ``fit``."""
+
+    def on_train_end(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
+        """Called when training has ended regularly or by an interrupt of the keyboard."""
+
+    def on_train_error(
+        self, net: Any, X: Any = None, y: Any = None, error: Any = None, **kwargs: Any
+    ) -> None:
+        """Called instead of ``on_train_end`` when training ends with an exception."""
+
+    def on_epoch_begin(
+        self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any
+    ) -> None:
+        """Open a new row of the history."""
+        self.history.new_epoch()
+        self.history.record('epoch', len(self.history))
+
+    def on_epoch_end(
+        self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any
+    ) -> None:
+        """Called when an epoch, with its validation, has ended."""
+
+    def on_batch_begin(
+        self, net: Any, batch: Any = None, training: bool = False, **kwargs: Any
+    ) -> None:
+        """Open a new batch in the history."""
+        self.history.new_batch()
+
+    def on_batch_end(
+        self, net: Any, batch: Any = None, training: bool = False, **kwargs: Any
+    ) -> None:
+        """Called after each batch, also with ``loss`` and ``y_pred``."""
+
+    def on_grad_computed(
+        self,
+        net: Any,
+        named_parameters: Any,
+        batch: Any = None,
+        training: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        """Called after each backward pass, before the optimizer makes its step."""
