@@ -28,6 +28,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from overhead_clock import Clock, OtherClock, Sample, count_syncs, use_one_thread
+from overhead_data import LeftOut
 from overhead_others import LIBRARIES
 from overhead_report import (
     Measured,
@@ -40,7 +41,7 @@ from overhead_report import (
     write_json,
     write_rst,
 )
-from overhead_work import WORKS, LeftOut
+from overhead_work import WORKS
 
 # Contenders that run in this process, in the order of the first round.
 HERE = ('plain', 'loader', 'sklearn', 'net')

@@ -23,7 +23,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from overhead_work import WORKS, Contender, Job, LeftOut
+from overhead_data import Job, LeftOut
+from overhead_work import WORKS, Contender
 from threadpoolctl import threadpool_limits
 
 # So many numbers of an answer are compared, evenly taken from all of it.

@@ -29,7 +29,8 @@ from typing import Any
 
 import torch
 from overhead_clock import Clock, use_one_thread
-from overhead_work import LR, WORKS, Contender, Job, LeftOut, loader_batches, training
+from overhead_data import Job, LeftOut
+from overhead_work import LR, WORKS, Contender, loader_batches, training
 from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader

@@ -180,7 +180,7 @@ def others_of(record: Record) -> list[str]:
 def base_cell(row: Measured) -> str:
     """Return what figures of a row refer to, with its seconds."""
     if row.against in row.seconds:
-        return f'{row.against}, {row.median(row.against):.3g} s'
+        return f'{row.against}, {row.median(row.against):.3f} s'
     return row.against or ''
 
 
@@ -192,7 +192,8 @@ def rst_cells(record: Record) -> list[list[str]]:
         figures = [
             f'{row.figure(name):.2f}{row.unit}' if name in row.seconds else '' for name in names
         ]
-        cells.append([row.title, base_cell(row), f'{row.target:g}{row.unit}', *figures])
+        title = row.title.replace('*', r'\*')
+        cells.append([title, base_cell(row), f'{row.target:g}{row.unit}', *figures])
     return cells
 
 
@@ -202,7 +203,7 @@ def rst_text(record: Record) -> str:
     versions = ', '.join(f'{name} {number}' for name, number in all_versions(record).items())
     where = record.machine.get('gpu', record.machine['cpu'])
     lines = [
-        f'{where}, one thread, {record.machine["clock"]}, {record.runs} rounds; {versions}.',
+        f'{where}, one thread, {record.machine["clock"]}, rounds: {record.runs}; {versions}.',
         '',
         '.. list-table::',
         '    :header-rows: 1',
