@@ -223,7 +223,9 @@ def to_tensor(X: Any, device: Any, accept_sparse: bool = False) -> Any:
         If the data is not numeric, or sparse where that is not accepted.
 
     """
-    if type(X) is torch.Tensor or is_torch_data_type(X) or is_geometric_data_type(X):
+    if type(X) is torch.Tensor and device == 'cpu' and X.is_cpu:
+        return X  # the usual case of a batch
+    if is_torch_data_type(X) or is_geometric_data_type(X):
         return to_device(X, device)
     if sparse.issparse(X):
         if not accept_sparse:
@@ -296,8 +298,8 @@ def to_device(X: Any, device: Any) -> Any:
     """
     if device is None:
         return X
-    if type(X) is torch.Tensor and device == 'cpu':
-        return X.to(device)
+    if type(X) is torch.Tensor and device == 'cpu' and X.is_cpu:
+        return X
     device = enter_worker_device(device)
     if callable(getattr(X, 'to', None)):
         return X.to(device)

@@ -15,7 +15,7 @@ import torch
 
 def is_computed_elsewhere(value: torch.Tensor) -> bool:
     """Tell whether to read a tensor means to wait for its device."""
-    return value.device.type not in ('cpu', 'meta')
+    return not value.is_cpu and value.device.type != 'meta'
 
 
 class DeviceNumber:

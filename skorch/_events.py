@@ -37,6 +37,12 @@ def with_own_method(callbacks: list[tuple[str, Any]], event: str) -> list[Any]:
     ]
 
 
+def is_concerned(callback: Any, event: str, training: bool) -> bool:
+    """Tell whether a callback looks at training batches, or at those of validation."""
+    method = getattr(callback, event)
+    return not hasattr(method, 'of_own_batches') or bool(callback.on_train) == training
+
+
 class Listeners:
     """The callbacks of a net that is trained, by event.
 
@@ -49,14 +55,30 @@ class Listeners:
         self.net = net
         self.callbacks: list[tuple[str, Any]] = []
         self.by_event: dict[str, list[Any]] = {}
+        self.quiet: dict[bool, bool] = {}
+        self.is_known = False
 
-    def of(self, callbacks: list[tuple[str, Any]], event: str) -> list[Any]:
+    def of(self, event: str) -> list[Any]:
         """Return the callbacks that an event reaches, in order."""
-        if event not in BATCH_EVENTS or callbacks != self.callbacks:
-            self.callbacks = list(callbacks)
-            self.by_event = {name: with_own_method(callbacks, name) for name in BATCH_EVENTS}
-        found = self.by_event.get(event)
-        return with_own_method(callbacks, event) if found is None else found
+        if event not in BATCH_EVENTS:
+            self.is_known = self.is_known and event != 'on_epoch_begin'
+            return with_own_method(self.net.callbacks_, event)
+        if not self.is_known or self.net.callbacks_ != self.callbacks:
+            self.refresh()
+        return self.by_event[event]
+
+    def refresh(self) -> None:
+        """Find out anew who listens to the events of a batch."""
+        self.is_known = True
+        self.callbacks = list(self.net.callbacks_)
+        self.by_event = {name: with_own_method(self.callbacks, name) for name in BATCH_EVENTS}
+        self.quiet = {mode: is_quiet(self.net, self.by_event, mode) for mode in (True, False)}
+
+    def is_quiet(self, training: bool) -> bool:
+        """Tell whether the events of a batch do nothing besides what the net itself does."""
+        if not self.is_known or self.net.callbacks_ != self.callbacks:
+            self.refresh()
+        return self.quiet[training]
 
 
 _LISTENERS: ContextVar[Listeners | None] = ContextVar('skorch_listeners', default=None)
@@ -84,8 +106,37 @@ def listeners(net: Any, event: str) -> list[Any]:
     """
     known = _LISTENERS.get()
     if known is not None and known.net is net:
-        return known.of(net.callbacks_, event)
+        return known.of(event)
     return with_own_method(net.callbacks_, event)
+
+
+def nobody_listens(net: Any, training: bool) -> bool:
+    """Tell whether a net that is trained need not notify anybody of the events of a batch.
+
+    So it is with the default callbacks in training batches. Nothing that could change it runs
+    between such batches.
+
+    Parameters
+    ----------
+    net : NeuralNet
+    training : bool
+        Whether it is a batch of the training data.
+
+    """
+    known = _LISTENERS.get()
+    return known is not None and known.net is net and known.is_quiet(training)
+
+
+def is_quiet(net: Any, by_event: dict[str, list[Any]], training: bool) -> bool:
+    """Tell whether the net has the stock methods for the events of a batch, and no listener."""
+    for name in ('notify', '_notify_callback', *BATCH_EVENTS):
+        if name in vars(net) or getattr(type(net), name) is not getattr(EventsMixin, name):
+            return False
+    return not any(
+        is_concerned(callback, event, training)
+        for event, callbacks in by_event.items()
+        for callback in callbacks
+    )
 
 
 class EventsMixin:
@@ -93,6 +144,7 @@ class EventsMixin:
 
     callbacks_: list[tuple[str, Any]]
     history: History
+    history_: History
 
     def notify(self, method_name: str, **cb_kwargs: Any) -> None:
         """Call a method on the net and then on each of its callbacks.
@@ -152,7 +204,7 @@ class EventsMixin:
         self, net: Any, batch: Any = None, training: bool = False, **kwargs: Any
     ) -> None:
         """Open a new batch in the history."""
-        self.history.new_batch()
+        self.history_.new_batch()
 
     def on_batch_end(
         self, net: Any, batch: Any = None, training: bool = False, **kwargs: Any

@@ -12,7 +12,7 @@ import torch
 
 from skorch._checks import nearest
 from skorch._device_numbers import DeviceNumber, is_computed_elsewhere
-from skorch._rowparams import rows_of
+from skorch._rowparams import RowBatch
 from skorch._structures import first_of
 from skorch.dataset import get_len
 
@@ -157,14 +157,12 @@ def figures_of(batch: Any, step: Mapping[str, Any]) -> dict[str, Any]:
         What came of it, with the ``loss``. On a GPU it is not read yet.
 
     """
-    X = first_of(batch)
-    size = len(X) if type(X) is torch.Tensor and X.ndim and not X.is_nested else get_len(X)
-    loss = step['loss']
+    X, loss = first_of(batch), step['loss']
+    is_plain = type(X) is torch.Tensor and X.ndim and not X.is_nested
     figures = {
         'loss': DeviceNumber(loss) if is_computed_elsewhere(loss) else loss.item(),
-        'batch_size': size,
+        'batch_size': X.size(0) if is_plain else get_len(X),
     }
-    weight = rows_of(batch).get('sample_weight')
-    if weight is not None:
-        figures['batch_weight'] = weight.sum().item()
+    if isinstance(batch, RowBatch) and 'sample_weight' in batch.row_params:
+        figures['batch_weight'] = batch.row_params['sample_weight'].sum().item()
     return figures

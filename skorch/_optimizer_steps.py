@@ -21,19 +21,17 @@ def needs_closure(optimizer: Any) -> bool:
 
 
 @functools.lru_cache(maxsize=64)
-def _goes_without(cls: type) -> bool:
-    """Tell the optimizers of torch that only use the gradients.
+def _goes_without(net_cls: type, optimizer_cls: type) -> bool:
+    """Tell the optimizers of torch that only use the gradients, with a stock step of the net.
 
     In a step of the user's own a closure that is optional may be needed all the same.
 
     """
-    is_stock = getattr(cls.step, '__module__', '').startswith('torch.optim.')
-    return is_stock and not issubclass(cls, torch.optim.LBFGS)
-
-
-@functools.lru_cache(maxsize=64)
-def _has_stock_step(cls: type) -> bool:
-    return is_stock(cls.train_step_single)  # type: ignore[attr-defined]
+    step = getattr(optimizer_cls, 'step', None)
+    is_of_torch = getattr(step, '__module__', '').startswith('torch.optim.')
+    if not is_of_torch or issubclass(optimizer_cls, torch.optim.LBFGS):
+        return False
+    return is_stock(net_cls.train_step_single)  # type: ignore[attr-defined]
 
 
 def steps_without_closure(net: Any) -> bool:
@@ -47,7 +45,7 @@ def steps_without_closure(net: Any) -> bool:
     net : NeuralNet
 
     """
-    is_stock_step = 'train_step_single' not in vars(net) and _has_stock_step(type(net))
-    if len(net._optimizers) != 1 or not is_stock_step:
+    attributes, names = vars(net), net._optimizers
+    if len(names) != 1 or 'train_step_single' in attributes:
         return False
-    return _goes_without(type(getattr(net, f'{net._optimizers[0]}_')))
+    return _goes_without(type(net), type(attributes.get(names[0] + '_')))

@@ -92,7 +92,21 @@ class ObserverStream:
         self.net = net
         observers = (vars(net).get(STATE) or {}).get('observers')
         self.state = None if observers is None else unpacked_state(observers)
-        self.is_drawn_from = False
+        self.is_open = self.stays_open = False
+        self._outside: tuple[Any, ...] = ()
+
+    def open(self) -> None:
+        """Let the global generators draw from this stream."""
+        self._outside = get_random_state()
+        if self.state is not None:
+            set_random_state(self.state)
+        self.is_open = True
+
+    def close(self) -> None:
+        """Give the global generators back the state that they had outside."""
+        self.is_open = False
+        self.state = get_random_state()
+        set_random_state(self._outside)
 
 
 _OBSERVERS: ContextVar[ObserverStream | None] = ContextVar('skorch_observers', default=None)
@@ -124,19 +138,35 @@ def observing() -> Iterator[None]:
 
     """
     stream = _OBSERVERS.get()
-    if stream is None or stream.is_drawn_from:
+    if stream is None or stream.is_open:
         yield
         return
-    outside = get_random_state()
-    if stream.state is not None:
-        set_random_state(stream.state)
-    stream.is_drawn_from = True
+    stream.open()
     try:
         yield
     finally:
-        stream.is_drawn_from = False
-        stream.state = get_random_state()
-        set_random_state(outside)
+        if not stream.stays_open:
+            stream.close()
+
+
+@contextlib.contextmanager
+def observing_at_once() -> Iterator[None]:
+    """Let all that is observed inside be one observation, which begins with the first of it.
+
+    To change between the streams costs more than a small batch.
+
+    """
+    stream = _OBSERVERS.get()
+    if stream is None or stream.is_open or stream.stays_open:
+        yield
+        return
+    stream.stays_open = True
+    try:
+        yield
+    finally:
+        stream.stays_open = False
+        if stream.is_open:
+            stream.close()
 
 
 def observing_each(items: Iterator[Any]) -> Iterator[Any]:

@@ -73,7 +73,7 @@ def weighted_by_rows(batch: Any) -> contextlib.AbstractContextManager[None]:
 
 def call_with_rows(step_fn: Callable[..., Any], batch: Any, kwargs: dict[str, Any]) -> Any:
     """Call a step with a batch and the per-row parameters that came with it."""
-    if not isinstance(batch, RowBatch):
+    if type(batch) is list or not isinstance(batch, RowBatch):
         return step_fn(batch, **kwargs)
     with weighted_by_rows(batch):
         return step_fn(batch, **{**kwargs, **batch.row_params})

@@ -51,7 +51,10 @@ def detached(value: Any) -> Any:
     if isinstance(value, torch.Tensor):
         return value.detach()
     if type(value) is dict:
-        return {key: detached(item) for key, item in value.items()}
+        return {
+            key: item.detach() if type(item) is torch.Tensor else detached(item)
+            for key, item in value.items()
+        }
     if isinstance(value, Mapping):
         items = {key: detached(item) for key, item in value.items()}
         return rebuilt(value, items)
@@ -108,7 +111,9 @@ def as_floating(x: Any, module: Any) -> Any:
 
     """
     first = first_floating_dtype(module) if isinstance(module, nn.Module) else None
-    if first is None or floating_dtypes(x) <= {first}:
+    if first is None or (type(x) is torch.Tensor and x.dtype is first):
+        return x
+    if floating_dtypes(x) <= {first}:
         return x
     dtypes = [p.dtype for p in module.parameters() if p.is_floating_point()]
     return cast_floating(x, Counter(dtypes).most_common(1)[0][0])
@@ -128,11 +133,13 @@ def first_floating_dtype(module: nn.Module) -> torch.dtype | None:
 
 def is_in_mode(module: nn.Module, training: bool) -> bool:
     """Tell whether a module and all inside of it are in training, or in evaluation mode."""
-    if module.training is not training:
-        return False
-    for child in module._modules.values():
-        if child is not None and not is_in_mode(child, training):
-            return False
+    modules: list[Any] = [module]
+    for each in modules:
+        if each is not None:
+            if each.training is not training:
+                return False
+            if each._modules:
+                modules += each._modules.values()
     return True
 
 

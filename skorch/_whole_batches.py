@@ -51,20 +51,30 @@ def tensor_rows(data: torch.Tensor) -> Take | None:
     layout = _stacked_format(data)
     if layout is None:
         return None
-    is_contiguous = data.is_contiguous()
-
-    def take(rows: Any) -> torch.Tensor:
-        if not isinstance(rows, slice):
-            taken = data.index_select(0, rows.to(data.device))
-            return taken.contiguous(memory_format=layout)
-        if is_contiguous:
-            return data.narrow_copy(0, rows.start, rows.stop - rows.start)
-        return data[rows].clone(memory_format=layout)
-
+    take = _plain_rows(data) if data.is_contiguous() and data.is_cpu else _other_rows(data, layout)
     try:
         take(torch.zeros(1, dtype=torch.int64)), take(slice(0, 1))
     except RuntimeError:  # a dtype that torch cannot index
         return None
+    return take
+
+
+def _plain_rows(data: torch.Tensor) -> Take:
+    def take(rows: Any) -> torch.Tensor:
+        if type(rows) is slice:
+            return data.narrow_copy(0, rows.start, rows.stop - rows.start)
+        return data.index_select(0, rows)
+
+    return take
+
+
+def _other_rows(data: torch.Tensor, layout: torch.memory_format) -> Take:
+    def take(rows: Any) -> torch.Tensor:
+        if type(rows) is slice:
+            return data[rows].clone(memory_format=layout)
+        taken = data.index_select(0, rows.to(data.device))
+        return taken.contiguous(memory_format=layout)
+
     return take
 
 
@@ -107,7 +117,7 @@ def sparse_rows(data: Any) -> Take | None:
         return None
 
     def take(rows: Any) -> torch.Tensor:
-        found = data[rows if isinstance(rows, slice) else rows.numpy()]
+        found = data[rows if type(rows) is slice else rows.numpy()]
         dense = torch.zeros(found.shape, dtype=dtype)
         found.toarray(out=dense.numpy())
         return dense
@@ -126,7 +136,7 @@ def column_rows(frame: Any) -> Take | None:
     stacked = torch.from_numpy(np.array(frame.to_numpy().T, order='C')).unsqueeze(-1)
 
     def take(rows: Any) -> dict[Any, torch.Tensor]:
-        part = stacked[:, rows] if isinstance(rows, slice) else stacked.index_select(1, rows)
+        part = stacked[:, rows] if type(rows) is slice else stacked.index_select(1, rows)
         return dict(zip(names, torch.unbind_copy(part), strict=True))
 
     return take
@@ -180,7 +190,7 @@ def rows_of_data(data: Any) -> Take | None:
 
 
 def _no_targets(rows: Any) -> torch.Tensor:
-    n = rows.stop - rows.start if isinstance(rows, slice) else len(rows)
+    n = rows.stop - rows.start if type(rows) is slice else len(rows)
     return torch.zeros(n, 1)
 
 
@@ -251,7 +261,7 @@ def _of_subset(subset: Subset) -> Take | None:
 
 
 def _at(positions: torch.Tensor, rows: Any) -> torch.Tensor:
-    return positions[rows] if isinstance(rows, slice) else positions.index_select(0, rows)
+    return positions[rows] if type(rows) is slice else positions.index_select(0, rows)
 
 
 def _with_row_params(dataset: RowParamsDataset) -> Take | None:

@@ -56,6 +56,7 @@ class _Classifier(ClassifierMixin, LabelsMixin, NeuralNet):
     """What classifiers share: labels outside of batches, codes inside."""
 
     class_weight: Any = None
+    _takes_probabilities = False
     _learnt_from_data = (
         *NeuralNet._learnt_from_data,
         'classes_inferred_',
@@ -159,20 +160,31 @@ class _Classifier(ClassifierMixin, LabelsMixin, NeuralNet):
     def get_loss(self, y_pred: Any, y_true: Any, *args: Any, **kwargs: Any) -> Any:
         """Return the loss of a batch, in training weighted by ``class_weight``.
 
+        ``NeuralNetClassifier`` turns probabilities into their logarithms first for
+        :class:`torch.nn.NLLLoss`.
+
         Parameters
         ----------
-        y_pred : tensor
-        y_true : array-like
+        y_pred : tensor of shape (n, ...)
+        y_true : array-like of shape (n, ...)
             Codes of the labels.
         *args, **kwargs
             As in ``NeuralNet.get_loss``.
 
+        Raises
+        ------
+        ValueError
+            If the module returns neither probabilities nor their logarithms for NLLLoss.
+
         """
+        if self._takes_probabilities and is_loss(self.criterion_, NLL_LOSSES):
+            y_pred = self._log_probabilities(y_pred)
         training = kwargs.get('training', len(args) > 1 and args[1])
         if training and vars(self).get('_learns_labels_from_batches_'):
             self._learn_labels_of_batch(y_true)
         try:
-            refuse_targets_beyond_outputs(self.criterion_, y_pred, y_true)
+            if self.device != 'cpu':
+                refuse_targets_beyond_outputs(self.criterion_, y_pred, y_true)
             if not training or 'class_weight_' not in vars(self):
                 return super().get_loss(y_pred, y_true, *args, **kwargs)
             with weighted_by(self._weight_of_rows(y_true, current_weight())):
@@ -180,6 +192,15 @@ class _Classifier(ClassifierMixin, LabelsMixin, NeuralNet):
         except IndexError as exc:
             classes = vars(self).get('classes_inferred_')
             raise IndexError(out_of_bounds_message(exc, y_pred, classes)) from exc
+
+    def _log_probabilities(self, y_pred: Any) -> Any:
+        if not isinstance(y_pred, torch.Tensor):
+            return y_pred
+        eps = torch.finfo(y_pred.dtype).eps
+        if '_log_probabilities_' not in vars(self):
+            # told once, since every look at a value waits for the device
+            self._log_probabilities_ = are_log_probabilities(y_pred.detach(), eps)
+        return y_pred if self._log_probabilities_ else torch.log(y_pred + eps)
 
     def _weight_of_rows(self, y_true: Any, sample_weight: Any) -> torch.Tensor:
         codes = torch.as_tensor(y_true).to('cpu', torch.int64).reshape(-1)
@@ -191,6 +212,8 @@ class _Classifier(ClassifierMixin, LabelsMixin, NeuralNet):
 
 
 class NeuralNetClassifier(_Classifier):
+    _takes_probabilities = True
+
     def __init__(
         self,
         module: Any,
@@ -217,41 +240,11 @@ class NeuralNetClassifier(_Classifier):
         super().fit(X, y, sample_weight=sample_weight, **fit_params)
         return self
 
-    def get_loss(self, y_pred: Any, y_true: Any, *args: Any, **kwargs: Any) -> Any:
-        """Return the loss of a batch.
-
-        For :class:`torch.nn.NLLLoss`, probabilities are turned into their logarithms first.
-
-        Parameters
-        ----------
-        y_pred : tensor of shape (n, k)
-        y_true : array-like of shape (n,)
-            Codes of the labels.
-        *args, **kwargs
-            As in ``NeuralNet.get_loss``.
-
-        Raises
-        ------
-        ValueError
-            If the module returns neither probabilities nor their logarithms for NLLLoss.
-
-        """
-        if is_loss(self.criterion_, NLL_LOSSES) and isinstance(y_pred, torch.Tensor):
-            y_pred = self._log_probabilities(y_pred)
-        return super().get_loss(y_pred, y_true, *args, **kwargs)
-
     def _get_predict_nonlinearity(self) -> Any:
         nonlinearity = super()._get_predict_nonlinearity()
         if self.predict_nonlinearity == 'auto' and is_loss(self.criterion_, NLL_LOSSES):
             return as_probabilities
         return nonlinearity
-
-    def _log_probabilities(self, y_pred: torch.Tensor) -> torch.Tensor:
-        eps = torch.finfo(y_pred.dtype).eps
-        if '_log_probabilities_' not in vars(self):
-            # told once, since every look at a value waits for the device
-            self._log_probabilities_ = are_log_probabilities(y_pred.detach(), eps)
-        return y_pred if self._log_probabilities_ else torch.log(y_pred + eps)
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the most probable label of each row.

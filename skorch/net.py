@@ -21,7 +21,7 @@ from skorch._checks import backward, callable_param, made, number_of_epochs, spl
 from skorch._components import ComponentsMixin, is_loss_function
 from skorch._convert import rows_to_array
 from skorch._endings import ended_regularly, warn_of_losses
-from skorch._events import EventsMixin, listening
+from skorch._events import EventsMixin, listening, nobody_listens
 from skorch._features import check_features
 from skorch._history import figures_of
 from skorch._launch import partial_fit_in_processes, processes_of
@@ -30,10 +30,11 @@ from skorch._optimizer_steps import steps_without_closure
 from skorch._params import OwnDefault, ParamsMixin, as_before_on_error
 from skorch._persistence import caller_options, is_old, state_of_today, torch_load_options
 from skorch._pickling import OpensAnywhere
-from skorch._randomness import observing, observing_each
+from skorch._randomness import observing, observing_at_once, observing_each
 from skorch._repr import describe
 from skorch._routing import RoutingMixin, drop_split_params
 from skorch._rowparams import (
+    RowBatch,
     attach_row_params,
     call_with_rows,
     check_row_params,
@@ -457,18 +458,23 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
         """
         if iterator is None:
             return
-        batch_count, losses = 0, []
+        losses: list[Any] = []
+        is_quiet = nobody_listens(self, training)
         for batch in iterator:
-            self.notify('on_batch_begin', batch=batch, training=training)
+            if is_quiet:
+                self.on_batch_begin(self, batch=batch, training=training)
+            else:
+                self.notify('on_batch_begin', batch=batch, training=training)
             step = call_with_rows(step_fn, batch, fit_params)
             batch, step, figures = self._finished_batch(batch, step, training)
+            history = self.history_
             for name, value in figures.items():
-                self.history.record_batch(f'{prefix}_{name}', value)
-            self.notify('on_batch_end', batch=batch, training=training, **detached(step))
-            batch_count += 1
+                history.record_batch(f'{prefix}_{name}', value)
+            if not is_quiet:
+                self.notify('on_batch_end', batch=batch, training=training, **detached(step))
             losses.append(figures['loss'])
         warn_of_losses(self, prefix, losses)
-        self.history.record(f'{prefix}_batch_count', batch_count)
+        self.history.record(f'{prefix}_batch_count', len(losses))
 
     def _finished_batch(self, batch: Any, step: Any, training: bool) -> tuple[Any, Any, Any]:
         """Return batch and step as callbacks see them, and the figures for the history."""
@@ -568,7 +574,7 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
     def _set_training(self, training: bool = True) -> None:
         """Switch modules and criteria to training or evaluation mode."""
         for name in (*self._modules, *self._criteria):
-            component = getattr(self, f'{name}_')
+            component = getattr(self, name + '_')
             if isinstance(component, nn.Module) and not is_in_mode(component, training):
                 component.train(training)
 
@@ -588,12 +594,13 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
             self._zero_grad_optimizer()
             step = self.train_step_single(batch, **fit_params)
             accumulator.store_step(step)
-            self.notify(
-                'on_grad_computed',
-                named_parameters=TeeGenerator(self.get_all_learnable_params()),
-                batch=batch,
-                training=True,
-            )
+            if not nobody_listens(self, training=True):
+                self.notify(
+                    'on_grad_computed',
+                    named_parameters=TeeGenerator(self.get_all_learnable_params()),
+                    batch=batch,
+                    training=True,
+                )
             return step['loss']
 
         self._step_optimizer(step_fn)
@@ -634,8 +641,11 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
     def _forward_step(self, batch: Any, training: bool, fit_params: Any) -> dict[str, Any]:
         Xi, yi = unpack_data(batch)
         y_pred = self.infer(Xi, **fit_params)
-        with weighted_by_rows(batch):
+        if not isinstance(batch, RowBatch):
             loss = self.get_loss(y_pred, yi, X=Xi, training=training)
+        else:
+            with weighted_by_rows(batch):
+                loss = self.get_loss(y_pred, yi, X=Xi, training=training)
         return {'loss': loss, 'y_pred': y_pred}
 
     def _backward(self, loss: Any) -> None:
@@ -648,7 +658,7 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
 
         """
         self._set_training(False)
-        with torch.no_grad():
+        with torch.set_grad_enabled(False):
             return self._forward_step(batch, training=False, fit_params=fit_params)
 
     def evaluation_step(self, batch: Any, training: bool = False) -> Any:
@@ -691,7 +701,7 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
             fit_params = drop_split_params(fit_params, forward, self._accepted_by_split())
             fit_params = to_device(fit_params, self.device)
         try:
-            if isinstance(x, Mapping):
+            if type(x) is not torch.Tensor and isinstance(x, Mapping):
                 return self.module_(**self._merge_x_and_fit_params(x, fit_params))
             return self.module_(x, **fit_params)
         except RuntimeError as exc:
@@ -769,7 +779,7 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
         returns them.
 
         """
-        with observing():
+        with observing_at_once():
             return concatenate(list(self.forward_iter(X, training=training, device=device)))
 
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -792,7 +802,7 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
 
         """
         nonlinearity = self._get_predict_nonlinearity()
-        with observing():
+        with observing_at_once():
             outputs = self.forward_iter(X, training=False)
             return concatenated_array([nonlinearity(first_of(out)) for out in outputs])
 
