@@ -196,6 +196,11 @@ _TO_TENSOR: tuple[tuple[Callable[[Any], bool], Callable[[Any], torch.Tensor]], .
 )
 
 
+def is_on_cpu(x: Any) -> bool:
+    """Tell a tensor on the CPU, the usual content of a batch."""
+    return type(x) is torch.Tensor and x.is_cpu
+
+
 def to_tensor(X: Any, device: Any, accept_sparse: bool = False) -> Any:
     """Turn data into tensors on a device.
 
@@ -223,8 +228,8 @@ def to_tensor(X: Any, device: Any, accept_sparse: bool = False) -> Any:
         If the data is not numeric, or sparse where that is not accepted.
 
     """
-    if type(X) is torch.Tensor and device == 'cpu' and X.is_cpu:
-        return X  # the usual case of a batch
+    if is_on_cpu(X) and device == 'cpu':
+        return X
     if is_torch_data_type(X) or is_geometric_data_type(X):
         return to_device(X, device)
     if sparse.issparse(X):
@@ -236,7 +241,10 @@ def to_tensor(X: Any, device: Any, accept_sparse: bool = False) -> Any:
             )
         return to_device(_sparse_to_tensor(X), device)
     if isinstance(X, Mapping):
-        return {key: to_tensor(x, device, accept_sparse) for key, x in X.items()}
+        return {
+            key: x if is_on_cpu(x) and device == 'cpu' else to_tensor(x, device, accept_sparse)
+            for key, x in X.items()
+        }
     if isinstance(X, (list, tuple)):
         if is_list_of_rows(X):
             return to_device(torch.tensor(X), device)
@@ -298,7 +306,7 @@ def to_device(X: Any, device: Any) -> Any:
     """
     if device is None:
         return X
-    if type(X) is torch.Tensor and device == 'cpu' and X.is_cpu:
+    if is_on_cpu(X) and device == 'cpu':
         return X
     device = enter_worker_device(device)
     if callable(getattr(X, 'to', None)):

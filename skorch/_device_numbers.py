@@ -30,7 +30,8 @@ class DeviceNumber:
     __slots__ = ('_number', '_tensor')
 
     def __init__(self, tensor: torch.Tensor) -> None:
-        self._tensor: Any = tensor.detach()
+        # a copy, since criteria may write the next loss into the same memory
+        self._tensor: Any = tensor.detach().clone()
         self._number: Any = None
 
     def __float__(self) -> float:
@@ -64,6 +65,7 @@ class WaitingRow(dict):
 
     def __init__(self, values: dict[str, Any], waiting: WaitingRows) -> None:
         super().__init__(values)
+        self.plain = values  # callbacks may hold it, so it takes its place again
         self.waiting = waiting
 
     def __reduce_ex__(self, protocol: Any) -> Any:
@@ -93,14 +95,17 @@ class WaitingRows:
                 if isinstance(value, DeviceNumber):
                     dict.__setitem__(row, name, float(value))
             if place < len(batches) and batches[place] is row:
-                batches[place] = dict(dict.items(row))
+                row.plain.update(dict.items(row))
+                batches[place] = row.plain
 
 
 def _reading(name: str) -> Callable[..., Any]:
     method = getattr(dict, name)
 
     def read(self: WaitingRow, *args: Any, **kwargs: Any) -> Any:
-        self.waiting.settle()
+        for row in (self, *args):
+            if isinstance(row, WaitingRow):
+                row.waiting.settle()
         return method(self, *args, **kwargs)
 
     read.__name__ = name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import operator
 from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 BATCH_EVENTS = ('on_batch_begin', 'on_grad_computed', 'on_batch_end')
 _NONE = object()
+# as they are now, since somebody may replace them
+_DOES_NOTHING = {name: method for name, method in vars(Callback).items() if name.startswith('on_')}
 
 
 def with_own_method(callbacks: list[tuple[str, Any]], event: str) -> list[Any]:
@@ -28,7 +31,7 @@ def with_own_method(callbacks: list[tuple[str, Any]], event: str) -> list[Any]:
         Name of the method.
 
     """
-    does_nothing = getattr(Callback, event, None)
+    does_nothing = _DOES_NOTHING.get(event)
     return [
         callback
         for _, callback in callbacks
@@ -40,7 +43,9 @@ def with_own_method(callbacks: list[tuple[str, Any]], event: str) -> list[Any]:
 def is_concerned(callback: Any, event: str, training: bool) -> bool:
     """Tell whether a callback looks at training batches, or at those of validation."""
     method = getattr(callback, event)
-    return not hasattr(method, 'of_own_batches') or bool(callback.on_train) == training
+    # mocks have attributes of any name
+    is_own = getattr(method, 'of_own_batches', None) is True
+    return not is_own or bool(callback.on_train) == training
 
 
 class Listeners:
@@ -63,9 +68,15 @@ class Listeners:
         if event not in BATCH_EVENTS:
             self.is_known = self.is_known and event != 'on_epoch_begin'
             return with_own_method(self.net.callbacks_, event)
-        if not self.is_known or self.net.callbacks_ != self.callbacks:
-            self.refresh()
+        self.update()
         return self.by_event[event]
+
+    def update(self) -> None:
+        """Refresh what is known where it may have changed; equal callbacks may be others."""
+        present = self.net.callbacks_
+        is_same = self.is_known and len(present) == len(self.callbacks)
+        if not is_same or not all(map(operator.is_, present, self.callbacks)):
+            self.refresh()
 
     def refresh(self) -> None:
         """Find out anew who listens to the events of a batch."""
@@ -76,8 +87,7 @@ class Listeners:
 
     def is_quiet(self, training: bool) -> bool:
         """Tell whether the events of a batch do nothing besides what the net itself does."""
-        if not self.is_known or self.net.callbacks_ != self.callbacks:
-            self.refresh()
+        self.update()
         return self.quiet[training]
 
 

@@ -157,12 +157,19 @@ def figures_of(batch: Any, step: Mapping[str, Any]) -> dict[str, Any]:
         What came of it, with the ``loss``. On a GPU it is not read yet.
 
     """
-    X, loss = first_of(batch), step['loss']
-    is_plain = type(X) is torch.Tensor and X.ndim and not X.is_nested
+    loss = step['loss']
     figures = {
         'loss': DeviceNumber(loss) if is_computed_elsewhere(loss) else loss.item(),
-        'batch_size': X.size(0) if is_plain else get_len(X),
+        'batch_size': _batch_size(first_of(batch)),
     }
     if isinstance(batch, RowBatch) and 'sample_weight' in batch.row_params:
         figures['batch_weight'] = batch.row_params['sample_weight'].sum().item()
     return figures
+
+
+def _batch_size(X: Any) -> int:
+    """Return the number of rows, quickly for a tensor or a dict of some."""
+    values = list(X.values()) if type(X) is dict else [X]
+    sizes = {x.size(0) for x in values if type(x) is torch.Tensor and x.ndim and not x.is_nested}
+    is_plain = len(sizes) == 1 and all(type(x) is torch.Tensor for x in values)
+    return sizes.pop() if is_plain else get_len(X)

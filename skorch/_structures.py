@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from skorch._convert import cast_floating, to_numpy
 
 # Name that torch.compile gives to a module inside the one that it makes.
 COMPILED = '_orig_mod'
+_AS_BEFORE: AbstractContextManager[None] = nullcontext()
 # Those of torch that spread a module over devices or processes; inside it is called 'module'.
 PARALLEL = (nn.parallel.DistributedDataParallel, nn.DataParallel)
 
@@ -25,10 +27,10 @@ def inner_module(component: Any) -> Any:
     while isinstance(component, nn.Module):
         # asked for among the submodules, since a module may make up attributes of any name
         name = 'module' if isinstance(component, PARALLEL) else COMPILED
-        inner = vars(component).get('_modules', {}).get(name)
-        if inner is None:
+        modules = vars(component).get('_modules', {})
+        if name not in modules:  # those of a scripted module have no get
             break
-        component = inner
+        component = modules[name]
     return component
 
 
@@ -132,15 +134,25 @@ def first_floating_dtype(module: nn.Module) -> torch.dtype | None:
 
 
 def is_in_mode(module: nn.Module, training: bool) -> bool:
-    """Tell whether a module and all inside of it are in training, or in evaluation mode."""
+    """Tell whether a module and all inside of it are in training, or in evaluation mode.
+
+    Of modules with a ``train`` of their own this is not known: they may keep a part frozen, or
+    switch what is no part of them.
+
+    """
     modules: list[Any] = [module]
     for each in modules:
         if each is not None:
-            if each.training is not training:
+            if each.training is not training or type(each).train is not nn.Module.train:
                 return False
             if each._modules:
                 modules += each._modules.values()
     return True
+
+
+def grad_mode(enabled: bool) -> AbstractContextManager[Any]:
+    """Return a context in which gradients are recorded or not; quick where nothing changes."""
+    return _AS_BEFORE if torch.is_grad_enabled() is enabled else torch.set_grad_enabled(enabled)
 
 
 def explain_dtype_error(error: RuntimeError, x: Any, module: Any) -> None:
@@ -170,7 +182,11 @@ def floating_dtypes(x: Any) -> set[torch.dtype]:
         return floating_dtypes(x.data)
     if isinstance(x, Mapping):
         x = list(x.values())
-    return set().union(*map(floating_dtypes, x)) if isinstance(x, (list, tuple)) else set()
+    if not isinstance(x, (list, tuple)):
+        return set()
+    dtypes = {each.dtype for each in x if type(each) is torch.Tensor}
+    others = [floating_dtypes(each) for each in x if type(each) is not torch.Tensor]
+    return {dtype for dtype in dtypes if dtype.is_floating_point}.union(*others)
 
 
 def merge_inputs(inputs: Mapping[str, Any], fit_params: Mapping[str, Any]) -> dict[str, Any]:
@@ -182,6 +198,8 @@ def merge_inputs(inputs: Mapping[str, Any], fit_params: Mapping[str, Any]) -> di
         If a name occurs in both.
 
     """
+    if not fit_params:
+        return dict(inputs)
     duplicates = inputs.keys() & fit_params.keys()
     if duplicates:
         raise ValueError(

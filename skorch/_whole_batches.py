@@ -4,16 +4,12 @@ What comes out is, bit by bit, what a :class:`~torch.utils.data.DataLoader` make
 dataset: values, dtypes, layout in memory, the order of the rows, and the random numbers that are
 drawn for it. Data of which this is not certain is left to the ``DataLoader``.
 
-Batches are copies, also where the rows lie next to each other: a module may change its input in
-place, and must not reach the data of the user by that.
-
 """
 
 from __future__ import annotations
 
 import copy
-import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,174 +23,21 @@ from torch.utils.data import (
     default_collate,
 )
 
-from skorch._convert import TORCH_KINDS
 from skorch._indexing import check_indexing, is_container, is_pandas_ndframe
 from skorch._rowparams import RowBatch, RowParamsCollate, RowParamsDataset
+from skorch._taking_rows import Take, column_rows, list_rows, rows_of_data
 from skorch.dataset import Dataset, get_len, has_own_items
-
-# Takes rows, a slice or an index tensor, and returns them as a batch.
-Take = Callable[[Any], Any]
 
 # The settings of a DataLoader with which batches can be taken without its help.
 STOCK_SETTINGS = {'batch_size', 'shuffle', 'drop_last'}
-_PLAIN_NUMBERS = ({int}, {float}, {bool})
 
 
-# ------------------------------------------------------------------- one piece of data: its rows
-
-
-def tensor_rows(data: torch.Tensor) -> Take | None:
-    """Return what takes rows of a strided tensor, in the layout in which torch stacks them."""
-    is_plain = type(data) is torch.Tensor and data.layout is torch.strided and data.ndim > 0
-    if not is_plain or data.requires_grad or not len(data):
-        return None
-    layout = _stacked_format(data)
-    if layout is None:
-        return None
-    take = _plain_rows(data) if data.is_contiguous() and data.is_cpu else _other_rows(data, layout)
-    try:
-        take(torch.zeros(1, dtype=torch.int64)), take(slice(0, 1))
-    except RuntimeError:  # a dtype that torch cannot index
-        return None
-    return take
-
-
-def _plain_rows(data: torch.Tensor) -> Take:
-    def take(rows: Any) -> torch.Tensor:
-        if type(rows) is slice:
-            return data.narrow_copy(0, rows.start, rows.stop - rows.start)
-        return data.index_select(0, rows)
-
-    return take
-
-
-def _other_rows(data: torch.Tensor, layout: torch.memory_format) -> Take:
-    def take(rows: Any) -> torch.Tensor:
-        if type(rows) is slice:
-            return data[rows].clone(memory_format=layout)
-        taken = data.index_select(0, rows.to(data.device))
-        return taken.contiguous(memory_format=layout)
-
-    return take
-
-
-def _stacked_format(data: torch.Tensor) -> torch.memory_format | None:
-    """Return the memory format of stacked rows; None if it is an unusual one."""
-    stacked = torch.stack([data[0], data[0]])
-    if stacked.is_contiguous():
-        return torch.contiguous_format
-    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
-    found = formats.get(data.ndim)
-    return found if found and stacked.is_contiguous(memory_format=found) else None
-
-
-def array_rows(data: np.ndarray) -> Take | None:
-    """Return what takes rows of an array, with which a tensor shares its memory."""
-    is_plain = type(data) in (np.ndarray, np.memmap) and data.dtype.kind in TORCH_KINDS
-    if not is_plain or any(stride < 0 for stride in data.strides):
-        return None
-    try:
-        return tensor_rows(_shared_tensor(np.asarray(data)))
-    except (TypeError, ValueError):  # dtypes and strides that torch does not have
-        return None
-
-
-def _shared_tensor(data: np.ndarray) -> torch.Tensor:
-    if data.flags.writeable:
-        return torch.from_numpy(data)
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore', UserWarning)  # of read-only memory, which stays as it is
-        return torch.from_numpy(data)
-
-
-def sparse_rows(data: Any) -> Take | None:
-    """Return what takes rows of a matrix of scipy and makes them dense."""
-    if data.format not in ('csr', 'lil') or data.ndim != 2 or data.dtype.kind not in TORCH_KINDS:
-        return None
-    try:
-        dtype = torch.from_numpy(np.empty(0, data.dtype)).dtype
-    except TypeError:
-        return None
-
-    def take(rows: Any) -> torch.Tensor:
-        found = data[rows if type(rows) is slice else rows.numpy()]
-        dense = torch.zeros(found.shape, dtype=dtype)
-        found.toarray(out=dense.numpy())
-        return dense
-
-    return take
-
-
-def column_rows(frame: Any) -> Take | None:
-    """Return what takes rows of a data frame as a dict of columns, each of shape (n, 1)."""
-    if not all(isinstance(dtype, np.dtype) for dtype in frame.dtypes):
-        return None
-    names = list(frame.columns)
-    if len(set(frame.dtypes)) != 1 or frame.dtypes.iloc[0].kind not in TORCH_KINDS:
-        columns = (frame.iloc[:, j].to_numpy().reshape(-1, 1) for j in range(len(names)))
-        return mapping_rows(dict(zip(names, columns, strict=True)))
-    stacked = torch.from_numpy(np.array(frame.to_numpy().T, order='C')).unsqueeze(-1)
-
-    def take(rows: Any) -> dict[Any, torch.Tensor]:
-        part = stacked[:, rows] if type(rows) is slice else stacked.index_select(1, rows)
-        return dict(zip(names, torch.unbind_copy(part), strict=True))
-
-    return take
-
-
-def mapping_rows(data: Mapping[Any, Any]) -> Take | None:
-    """Return what takes rows of each value of a mapping."""
-    takes = {key: rows_of_data(value) for key, value in data.items()}
-    if not all(takes.values()):
-        return None
-    return lambda rows: {key: take(rows) for key, take in takes.items()}
-
-
-def list_rows(data: Any) -> Take | None:
-    """Return what takes rows of each of several inputs."""
-    takes = [rows_of_data(value) for value in data]
-    return (lambda rows: [take(rows) for take in takes]) if all(takes) else None
-
-
-def numbers_rows(data: list[Any]) -> Take | None:
-    """Return what takes rows of a list of Python numbers of one type."""
-    if set(map(type, data)) not in _PLAIN_NUMBERS:
-        return None
-    try:
-        return tensor_rows(torch.as_tensor(np.asarray(data)))
-    except TypeError:  # integers that are too large
-        return None
-
-
-def _frame_rows(data: Any) -> Take | None:
-    dtypes = set(data.dtypes) if data.ndim == 2 else {data.dtype}
-    is_one_array = len(dtypes) == 1 and isinstance(next(iter(dtypes)), np.dtype)
-    return array_rows(data.to_numpy()) if is_one_array else None
-
-
-_ROWS_OF: tuple[tuple[Callable[[Any], bool], Callable[[Any], Take | None]], ...] = (
-    (lambda data: isinstance(data, np.ndarray), array_rows),
-    (lambda data: isinstance(data, torch.Tensor), tensor_rows),
-    (sparse.issparse, sparse_rows),
-    (lambda data: isinstance(data, Mapping), mapping_rows),
-    (is_container, list_rows),
-    (is_pandas_ndframe, _frame_rows),
-    (lambda data: type(data) is list, numbers_rows),
-)
-
-
-def rows_of_data(data: Any) -> Take | None:
-    """Return what takes rows of any data; None if the ``DataLoader`` has to do it."""
-    make = next((make for applies, make in _ROWS_OF if applies(data)), None)
-    return None if make is None else make(data)
+# ----------------------------------------------------------------------- a dataset: its batches
 
 
 def _no_targets(rows: Any) -> torch.Tensor:
     n = rows.stop - rows.start if type(rows) is slice else len(rows)
-    return torch.zeros(n, 1)
-
-
-# ----------------------------------------------------------------------- a dataset: its batches
+    return torch.zeros(n, 1, device='cpu')
 
 
 def batches_of(dataset: Any) -> Take | None:
@@ -216,7 +59,8 @@ def batches_of(dataset: Any) -> Take | None:
     # a subclass may hold its data in a way of its own
     if not isinstance(dataset, Dataset) or not {'X', 'y'} <= vars(dataset).keys():
         return None
-    if has_own_items(dataset) or not _is_indexed_as_usual(dataset):
+    has_own = has_own_items(dataset) or 'transform' in vars(dataset)
+    if has_own or hasattr(dataset, '__getitems__') or not _is_indexed_as_usual(dataset):
         return None
     return _of_data(dataset)
 
@@ -256,12 +100,10 @@ def _of_subset(subset: Subset) -> Take | None:
         return None
     if len(positions) and not 0 <= positions.min() <= positions.max() < len(subset.dataset):
         return None
-    chosen = torch.from_numpy(positions.astype(np.int64, copy=not positions.flags.writeable))
-    return lambda rows: take(_at(chosen, rows))
-
-
-def _at(positions: torch.Tensor, rows: Any) -> torch.Tensor:
-    return positions[rows] if type(rows) is slice else positions.index_select(0, rows)
+    chosen = np.require(positions, np.int64, ['C', 'W'])
+    return lambda rows: take(
+        torch.from_numpy(chosen[rows if type(rows) is slice else rows.numpy()])
+    )
 
 
 def _with_row_params(dataset: RowParamsDataset) -> Take | None:
@@ -273,13 +115,48 @@ def _with_row_params(dataset: RowParamsDataset) -> Take | None:
     return lambda rows: RowBatch(take(rows), {k: take_k(rows) for k, take_k in params.items()})
 
 
-def parts_of(dataset: Any) -> tuple[Any, ...]:
+def parts_of(dataset: Any) -> list[Any]:
     """Return all pieces of data from which :func:`batches_of` takes the batches of a dataset."""
     if type(dataset) is RowParamsDataset:
-        return (*dataset.params.values(), *parts_of(dataset.dataset))
+        return [*_leaves(dataset.params), *parts_of(dataset.dataset)]
     if type(dataset) is Subset:
-        return (dataset.indices, *parts_of(dataset.dataset))
-    return dataset.tensors if type(dataset) is TensorDataset else (dataset.X, dataset.y)
+        return [dataset.indices, *parts_of(dataset.dataset)]
+    if not isinstance(dataset, Dataset):
+        return [*getattr(dataset, 'tensors', ())]
+    data = vars(dataset)
+    return [data.get('transform'), *_leaves(data.get('X')), *_leaves(data.get('y'))]
+
+
+def _leaves(data: Any) -> list[Any]:
+    if isinstance(data, Mapping) and not sparse.issparse(data):
+        data = list(data.values())
+    elif not is_container(data):
+        return [data]
+    return [leaf for value in data for leaf in _leaves(value)]
+
+
+class Source:
+    """What takes the batches of a dataset; made anew when somebody has changed the data.
+
+    Parameters
+    ----------
+    dataset : Dataset
+
+    """
+
+    def __init__(self, dataset: Any) -> None:
+        self.dataset = dataset
+        self.parts: list[Any] = []
+        self.taken: Take | None = None
+
+    def take(self) -> Take | None:
+        """Return what :func:`batches_of` returns for the data as it is now."""
+        parts = parts_of(self.dataset)
+        # of lists and tables there is a copy, which does not change with them
+        has_copies = any(isinstance(p, list) or is_pandas_ndframe(p) for p in parts)
+        if has_copies or [*map(id, parts)] != [*map(id, self.parts)]:
+            self.parts, self.taken = parts, batches_of(self.dataset)
+        return self.taken
 
 
 # --------------------------------------------------------------------------------- the loaders
@@ -299,8 +176,7 @@ class WholeBatchLoader(DataLoader):
 
     """
 
-    _parts: tuple[Any, ...] = ()
-    _take: Take | None = None
+    _source: Source | None = None
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         take = self._take_batches() if self._is_stock() else None
@@ -310,13 +186,11 @@ class WholeBatchLoader(DataLoader):
         return self._batches(take)
 
     def _take_batches(self) -> Take | None:
-        parts = parts_of(self.dataset)
-        if [*map(id, parts)] != [*map(id, self._parts)]:  # a callback may exchange the data
-            self._parts, self._take = parts, batches_of(self.dataset)
-        return self._take
+        self._source = self._source or Source(self.dataset)
+        return self._source.take()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), '_parts': (), '_take': None}
+        return {**vars(self), '_source': None}
 
     def _is_stock(self) -> bool:
         settings = self.num_workers, self.pin_memory, self.generator, self.timeout
@@ -332,8 +206,9 @@ class WholeBatchLoader(DataLoader):
         # as RandomSampler draws it, when the first batch is asked for
         generator = torch.Generator()
         generator.manual_seed(int(torch.empty((), dtype=torch.int64).random_().item()))
-        for rows in torch.randperm(n_all, generator=generator)[:n].split(size):
-            yield take(rows)
+        order = torch.randperm(n_all, generator=generator)
+        for start in range(0, n, size):
+            yield take(order[start : min(start + size, n)])
 
 
 def is_stock_collate(collate_fn: Any) -> bool:
@@ -341,10 +216,6 @@ def is_stock_collate(collate_fn: Any) -> bool:
     if isinstance(collate_fn, RowParamsCollate):
         collate_fn = collate_fn.collate_fn
     return collate_fn is default_collate
-
-
-class WholeBatch(list):
-    """A list of one batch, in the place of a list of items."""
 
 
 class WholeItems:
@@ -355,43 +226,64 @@ class WholeItems:
     dataset : Dataset
         One that :func:`batches_of` knows.
 
-    Attributes
-    ----------
-    whole : bool
-        Whether to return a batch, for :class:`WholeBatchCollate`; else it is a list of items.
-
     """
 
     def __init__(self, dataset: Any) -> None:
         self.dataset = dataset
-        self.whole = False
-        self._take: Take | None = None
 
-    def __call__(self, indices: list[int]) -> list[Any]:
-        if self.whole and self._take is None:
-            self._take = batches_of(self.dataset)
-        if not self.whole or self._take is None:
-            return [self.dataset[i] for i in indices]
-        return WholeBatch([self._take(torch.as_tensor(indices))])
+    def __call__(self, indices: list[Any]) -> ItemsOfBatch:
+        return ItemsOfBatch(self.dataset, indices)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), '_take': None}  # each worker process makes its own
+
+class ItemsOfBatch(Sequence):
+    """The items of a batch, which are only taken one by one if somebody asks for them."""
+
+    def __init__(self, dataset: Any, indices: list[Any]) -> None:
+        self.dataset = dataset
+        self.indices = indices
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __iter__(self) -> Iterator[Any]:
+        # that of Sequence would end where a row is not there
+        return map(self.dataset.__getitem__, self.indices)
+
+    def __getitem__(self, i: Any) -> Any:
+        chosen = self.indices[i]
+        return [self.dataset[j] for j in chosen] if isinstance(i, slice) else self.dataset[chosen]
+
+    def rows(self) -> torch.Tensor | None:
+        """Return the positions of the rows; None if they are no plain ones."""
+        if not all(isinstance(i, (int, np.integer)) for i in self.indices) or not self.indices:
+            return None
+        rows = torch.as_tensor(self.indices)
+        return rows if 0 <= rows.min() <= rows.max() < len(self.dataset) else None
 
 
 class WholeBatchCollate:
-    """Let complete batches pass, and collate the items of others.
+    """Make a batch of all its items at once where that is possible.
 
     Parameters
     ----------
     collate_fn : callable
+        What collates the items of others.
+    source : Source
 
     """
 
-    def __init__(self, collate_fn: Callable[[list[Any]], Any]) -> None:
+    def __init__(self, collate_fn: Callable[[list[Any]], Any], source: Source) -> None:
         self.collate_fn = collate_fn
+        self.source = source
 
-    def __call__(self, items: list[Any]) -> Any:
-        return items[0] if type(items) is WholeBatch else self.collate_fn(items)
+    def __call__(self, items: Any) -> Any:
+        rows = items.rows() if isinstance(items, ItemsOfBatch) else None
+        take = None if rows is None else self.source.take()
+        return self.collate_fn(list(items)) if take is None else take(rows)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # each worker process makes its own
+        return {**vars(self), 'source': Source(self.source.dataset)}
 
 
 def with_whole_items(dataset: Any) -> Any:
@@ -405,6 +297,5 @@ def collating_whole_items(loader: Any) -> Any:
     """Let a loader of torch over :func:`with_whole_items` take whole batches, if it collates."""
     items = vars(getattr(loader, 'dataset', None) or object).get('__getitems__')
     if isinstance(items, WholeItems) and is_stock_collate(getattr(loader, 'collate_fn', None)):
-        items.whole = True
-        loader.collate_fn = WholeBatchCollate(loader.collate_fn)
+        loader.collate_fn = WholeBatchCollate(loader.collate_fn, Source(items.dataset))
     return loader

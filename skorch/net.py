@@ -26,7 +26,7 @@ from skorch._features import check_features
 from skorch._history import figures_of
 from skorch._launch import partial_fit_in_processes, processes_of
 from skorch._losses import loss_of_batch
-from skorch._optimizer_steps import steps_without_closure
+from skorch._optimizer_steps import steps_without_closure, zero_grad
 from skorch._params import OwnDefault, ParamsMixin, as_before_on_error
 from skorch._persistence import caller_options, is_old, state_of_today, torch_load_options
 from skorch._pickling import OpensAnywhere
@@ -51,6 +51,7 @@ from skorch._structures import (
     detached,
     explain_dtype_error,
     first_of,
+    grad_mode,
     is_in_mode,
     with_arguments,
     with_weight,
@@ -473,6 +474,7 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
             if not is_quiet:
                 self.notify('on_batch_end', batch=batch, training=training, **detached(step))
             losses.append(figures['loss'])
+            del step  # its graph, before the next one is built
         warn_of_losses(self, prefix, losses)
         self.history.record(f'{prefix}_batch_count', len(losses))
 
@@ -614,9 +616,8 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
             getattr(self, f'{name}_').step(step_fn)
 
     def _zero_grad_optimizer(self, set_to_none: bool | None = None) -> None:
-        kwargs = {} if set_to_none is None else {'set_to_none': set_to_none}
         for name in self._optimizers:
-            getattr(self, f'{name}_').zero_grad(**kwargs)
+            zero_grad(getattr(self, name + '_'), set_to_none)
 
     def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
         """Compute loss and gradients of a batch.
@@ -658,7 +659,7 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
 
         """
         self._set_training(False)
-        with torch.set_grad_enabled(False):
+        with grad_mode(False):
             return self._forward_step(batch, training=False, fit_params=fit_params)
 
     def evaluation_step(self, batch: Any, training: bool = False) -> Any:
@@ -674,7 +675,7 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
         """
         self.check_is_fitted()
         Xi, _ = unpack_data(batch)
-        with torch.set_grad_enabled(training):
+        with grad_mode(training):
             self._set_training(training)
             return self.infer(Xi)
 
@@ -744,7 +745,7 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
 
         """
         if attributes is None:
-            attributes = [f'{name}_' for name in self._modules or ('module',)]
+            attributes = [name + '_' for name in self._modules or ('module',)]
         check_is_fitted(self, attributes, *args, **kwargs)
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -802,7 +803,7 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
 
         """
         nonlinearity = self._get_predict_nonlinearity()
-        with observing_at_once():
+        with torch.no_grad(), observing_at_once():
             outputs = self.forward_iter(X, training=False)
             return concatenated_array([nonlinearity(first_of(out)) for out in outputs])
 

@@ -250,3 +250,13 @@ class Callback:
         """
         BaseEstimator.set_params(self, **params)
         return self
+
+
+def of_own_batches(method: Any) -> Any:
+    """Mark an event of a callback with ``on_train`` that does nothing for the other batches.
+
+    Where nobody looks at them, a net saves the work of telling of them.
+
+    """
+    method.of_own_batches = True
+    return method

@@ -25,7 +25,7 @@ from skorch.callbacks._metric import (
     takes_sample_weight,
     weighted_mean,
 )
-from skorch.callbacks.base import Callback
+from skorch.callbacks.base import Callback, of_own_batches
 from skorch.dataset import unpack_data
 from skorch.utils import (
     check_indexing,
@@ -223,12 +223,6 @@ class ScoringBase(_BestScoreMixin, Callback):
         return as_number(self._scoring(net, X_test, y_test, **weights))
 
 
-def _of_own_batches(method: Any) -> Any:
-    """Mark a method for batches that does nothing unless ``training`` is ``on_train``."""
-    method.of_own_batches = True
-    return method
-
-
 @_document_parameters
 class BatchScoring(ScoringBase):
     """Score every batch by itself and record the average over the batches of an epoch.
@@ -253,7 +247,7 @@ class BatchScoring(ScoringBase):
         self.weighted_ = False
         return self
 
-    @_of_own_batches
+    @of_own_batches
     def on_batch_end(self, net: Any, batch: Any, training: bool, **kwargs: Any) -> None:
         """Score the batch and record the value."""
         if training != self.on_train:
@@ -336,7 +330,7 @@ class EpochScoring(ScoringBase):
         """Empty the cache."""
         self._initialize_cache()
 
-    @_of_own_batches
+    @of_own_batches
     def on_batch_end(
         self, net: Any, batch: Any, y_pred: Any, training: bool, **kwargs: Any
     ) -> None:

@@ -48,15 +48,15 @@ TORCH_DTYPES = [
     *(torch.uint16, torch.uint32, torch.uint64, torch.float16, torch.bfloat16, torch.float32),
     *(torch.float64, torch.complex64, torch.complex128, torch.float8_e4m3fn, torch.float8_e5m2),
 ]
+OPTIONS_OF_ORDER = [
+    {},
+    {'shuffle': True},
+    {'drop_last': True},
+    {'shuffle': True, 'drop_last': True},
+]
 SETTINGS = [
-    {'batch_size': size, **options}
-    for size in (1, 3, N, N + 4)
-    for options in (
-        {},
-        {'shuffle': True},
-        {'drop_last': True},
-        {'shuffle': True, 'drop_last': True},
-    )
+    *({'batch_size': size, **options} for size in (3, N + 4) for options in OPTIONS_OF_ORDER),
+    *({'batch_size': size, **options} for size in (1, N) for options in OPTIONS_OF_ORDER[:2]),
 ]
 
 

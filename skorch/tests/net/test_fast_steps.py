@@ -188,6 +188,7 @@ def test_part_of_a_scripted_module_put_into_another_mode(data):
     assert set(note) == {(True, True), (False, False)}
 
 
+@pytest.mark.heavy
 @pytest.mark.bit_exact
 @pytest.mark.filterwarnings('ignore:The .grad attribute of a Tensor:UserWarning')
 def test_compiled_module(data):

@@ -323,6 +323,7 @@ def test_get_params_shows_what_the_constructor_takes():
         'use_caching',
         'torch_load_kwargs',
         'n_processes',
+        'whole_batches',
         'module__hidden',
     }
 
