@@ -80,10 +80,11 @@ class WaitingRows:
 
     def add(self, batches: list[dict[str, Any]], name: str, number: DeviceNumber) -> None:
         """Let the last of the batches wait for a number."""
-        if not isinstance(batches[-1], WaitingRow):
-            batches[-1] = WaitingRow(batches[-1], self)
-            self._rows.append((batches, len(batches) - 1, batches[-1]))
-        dict.__setitem__(batches[-1], name, number)
+        row = batches[-1]
+        if not isinstance(row, WaitingRow):
+            row = batches[-1] = WaitingRow(row, self)
+            self._rows.append((batches, len(batches) - 1, row))
+        dict.__setitem__(row, name, number)
 
     def settle(self) -> None:
         """Fetch all numbers, and put plain rows where the waiting ones were."""

@@ -75,25 +75,16 @@ def is_loss(criterion: Any, losses: tuple[Any, ...]) -> bool:
     if type(criterion) in STOCK_LOSSES:
         return type(criterion) in losses
     criterion = unwrapped(criterion)
-    if any(criterion is loss for loss in losses):
-        return True
-    return _is_class_of(type(criterion), losses)
-
-
-@functools.lru_cache(maxsize=256)
-def _is_class_of(cls: type, losses: tuple[Any, ...]) -> bool:
-    return issubclass(cls, tuple(loss for loss in losses if isinstance(loss, type)))
+    classes = tuple(loss for loss in losses if isinstance(loss, type))
+    return isinstance(criterion, classes) or any(criterion is loss for loss in losses)
 
 
 def has_own_forward(criterion: Any) -> bool:
     """Tell whether a criterion is a module that computes the loss in code of the user's own."""
     criterion = unwrapped(criterion)
-    return isinstance(criterion, nn.Module) and _has_own_forward(type(criterion))
-
-
-@functools.lru_cache(maxsize=256)
-def _has_own_forward(cls: type) -> bool:
-    return not cls.forward.__module__.startswith('torch.')  # type: ignore[attr-defined]
+    if not isinstance(criterion, nn.Module):
+        return False
+    return not type(criterion).forward.__module__.startswith('torch.')
 
 
 def has_own_code(criterion: Any) -> bool:

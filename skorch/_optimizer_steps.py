@@ -50,7 +50,8 @@ def steps_without_closure(net: Any) -> bool:
     optimizer = attributes.get(names[0] + '_')
     # a step of its own may be set on the optimizer; those that schedulers set tell torch's module
     module_of_step = getattr(getattr(optimizer, 'step', None), '__module__', None) or ''
-    return _goes_without(type(net).train_step_single, type(optimizer), module_of_step)
+    cls: Any = type(optimizer)
+    return _goes_without(type(net).train_step_single, cls, module_of_step)
 
 
 def zero_grad(optimizer: Any, set_to_none: bool | None = None) -> None:

@@ -117,27 +117,34 @@ def column_rows(frame: Any) -> Take | None:
     if len(set(frame.dtypes)) != 1 or frame.dtypes.iloc[0].kind not in TORCH_KINDS:
         columns = (frame.iloc[:, j].to_numpy().reshape(-1, 1) for j in range(len(names)))
         return mapping_rows(dict(zip(names, columns, strict=True)))
-    stacked = torch.from_numpy(np.array(frame.to_numpy().T, order='C')).unsqueeze(-1)
+    try:
+        stacked = torch.from_numpy(np.array(frame.to_numpy().T, order='C')).unsqueeze(-1)
+    except TypeError:  # a dtype that torch does not have
+        return None
+    unbind_copy: Any = torch.unbind_copy
 
     def take(rows: Any) -> dict[Any, torch.Tensor]:
         part = stacked[:, rows] if type(rows) is slice else stacked.index_select(1, rows)
-        return dict(zip(names, torch.unbind_copy(part), strict=True))
+        return dict(zip(names, unbind_copy(part), strict=True))
 
     return take
 
 
 def mapping_rows(data: Mapping[Any, Any]) -> Take | None:
     """Return what takes rows of each value of a mapping."""
-    takes = {key: rows_of_data(value) for key, value in data.items()}
-    if not all(takes.values()):
-        return None
+    takes: dict[Any, Take] = {}
+    for key, value in data.items():
+        take = rows_of_data(value)
+        if take is None:
+            return None
+        takes[key] = take
     return lambda rows: {key: take(rows) for key, take in takes.items()}
 
 
 def list_rows(data: Any) -> Take | None:
     """Return what takes rows of each of several inputs."""
-    takes = [rows_of_data(value) for value in data]
-    return (lambda rows: [take(rows) for take in takes]) if all(takes) else None
+    take = mapping_rows(dict(enumerate(data)))
+    return None if take is None else lambda rows: list(take(rows).values())
 
 
 def numbers_rows(data: list[Any]) -> Take | None:

@@ -25,7 +25,7 @@ from torch.utils.data import (
 
 from skorch._indexing import check_indexing, is_container, is_pandas_ndframe
 from skorch._rowparams import RowBatch, RowParamsCollate, RowParamsDataset
-from skorch._taking_rows import Take, column_rows, list_rows, rows_of_data
+from skorch._taking_rows import Take, column_rows, list_rows, mapping_rows, rows_of_data
 from skorch.dataset import Dataset, get_len, has_own_items
 
 # The settings of a DataLoader with which batches can be taken without its help.
@@ -95,24 +95,27 @@ def _covers(data: Any, dataset: Any) -> bool:
 
 
 def _of_subset(subset: Subset) -> Take | None:
-    take, positions = batches_of(subset.dataset), np.asarray(subset.indices)
+    dataset: Any = subset.dataset
+    take, positions = batches_of(dataset), np.asarray(subset.indices)
     if take is None or positions.ndim != 1 or positions.dtype.kind not in 'iu':
         return None
-    if len(positions) and not 0 <= positions.min() <= positions.max() < len(subset.dataset):
+    if len(positions) and not 0 <= positions.min() <= positions.max() < len(dataset):
         return None
-    chosen = np.require(positions, np.int64, ['C', 'W'])
-    return lambda rows: take(
-        torch.from_numpy(chosen[rows if type(rows) is slice else rows.numpy()])
-    )
+    take_whole, chosen = take, np.require(positions, np.int64, ['C', 'W'])
+
+    def take_chosen(rows: Any) -> Any:
+        places = chosen[rows if type(rows) is slice else rows.numpy()]
+        return take_whole(torch.from_numpy(places))
+
+    return take_chosen
 
 
 def _with_row_params(dataset: RowParamsDataset) -> Take | None:
-    take = batches_of(dataset.dataset)
-    params = {name: rows_of_data(value) for name, value in dataset.params.items()}
+    take, take_params = batches_of(dataset.dataset), mapping_rows(dataset.params)
     is_long_enough = all(_covers(value, dataset) for value in dataset.params.values())
-    if take is None or not all(params.values()) or not is_long_enough:
+    if take is None or take_params is None or not is_long_enough:
         return None
-    return lambda rows: RowBatch(take(rows), {k: take_k(rows) for k, take_k in params.items()})
+    return lambda rows: RowBatch(take(rows), take_params(rows))
 
 
 def parts_of(dataset: Any) -> list[Any]:

@@ -609,11 +609,12 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
         return accumulator.get_step()
 
     def _step_optimizer(self, step_fn: Callable[[], Any]) -> None:
+        closure: Callable[[], Any] | None = step_fn
         if steps_without_closure(self):
             step_fn()
-            step_fn = None
+            closure = None
         for name in self._optimizers:
-            getattr(self, f'{name}_').step(step_fn)
+            getattr(self, f'{name}_').step(closure)
 
     def _zero_grad_optimizer(self, set_to_none: bool | None = None) -> None:
         for name in self._optimizers:
