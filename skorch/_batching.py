@@ -24,8 +24,8 @@ from skorch._randomness import torch_state_unchanged
 from skorch._rowparams import RowParamsCollate, RowParamsDataset, row_params
 from skorch._whole_batches import (
     STOCK_SETTINGS,
+    Source,
     WholeBatchLoader,
-    batches_of,
     collating_whole_items,
     with_whole_items,
 )
@@ -260,14 +260,17 @@ def make_iterator(
     kwargs = _checked_settings(iterator_cls, dataset, view, kwargs)
     params = row_params(dataset)
     view = RowParamsDataset(view, params) if params else view
-    takes_whole = whole_batches and 'collate_fn' not in kwargs and batches_of(view) is not None
-    if takes_whole and iterator_cls is DataLoader and kwargs.keys() <= STOCK_SETTINGS:
+    source = Source(view) if whole_batches and 'collate_fn' not in kwargs else None
+    if source is None or source.take() is None:
+        iterator = iterator_cls(view, **kwargs)
+    elif iterator_cls is DataLoader and kwargs.keys() <= STOCK_SETTINGS:
         iterator = WholeBatchLoader(view, **kwargs)
+        iterator.source = source
     else:
-        iterator = iterator_cls(with_whole_items(view) if takes_whole else view, **kwargs)
+        iterator = iterator_cls(with_whole_items(view), **kwargs)
     if params:
         _collate_row_params(iterator, params)
-    return collating_whole_items(iterator)
+    return iterator if source is None else collating_whole_items(iterator, source)
 
 
 def _checked_settings(

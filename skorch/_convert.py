@@ -310,12 +310,20 @@ def to_device(X: Any, device: Any) -> Any:
         return X
     device = enter_worker_device(device)
     if callable(getattr(X, 'to', None)):
-        return X.to(device)
+        return _moved(X, device)
 
     def move(x: Any) -> Any:
-        return x.to(device) if callable(getattr(x, 'to', None)) else x
+        return _moved(x, device) if callable(getattr(x, 'to', None)) else x
 
     return _map_nested(X, move)
+
+
+def _moved(x: Any, device: Any) -> Any:
+    if is_on_cpu(x) and torch.device(device).type == 'cuda':
+        # The GPU need not be waited for: ordinary memory is read before the call returns, and torch
+        # keeps pinned memory until it is read.
+        return x.to(device, non_blocking=True)
+    return x.to(device)
 
 
 def cast_floating(X: Any, dtype: torch.dtype | None) -> Any:

@@ -61,6 +61,7 @@ class Listeners:
         self.callbacks: list[tuple[str, Any]] = []
         self.by_event: dict[str, list[Any]] = {}
         self.quiet: dict[bool, bool] = {}
+        self.quiet_now = False
         self.is_known = False
 
     def of(self, event: str) -> list[Any]:
@@ -88,7 +89,8 @@ class Listeners:
     def is_quiet(self, training: bool) -> bool:
         """Tell whether the events of a batch do nothing besides what the net itself does."""
         self.update()
-        return self.quiet[training]
+        self.quiet_now = self.quiet[training]
+        return self.quiet_now
 
 
 _LISTENERS: ContextVar[Listeners | None] = ContextVar('skorch_listeners', default=None)
@@ -121,20 +123,26 @@ def listeners(net: Any, event: str) -> list[Any]:
 
 
 def nobody_listens(net: Any, training: bool) -> bool:
-    """Tell whether a net that is trained need not notify anybody of the events of a batch.
+    """Tell whether a net need not notify anybody of the batches of the pass that begins.
 
-    So it is with the default callbacks in training batches. Nothing that could change it runs
-    between such batches.
+    So it is with the default callbacks and the training data. Then nothing that could change it
+    runs between the batches.
 
     Parameters
     ----------
     net : NeuralNet
     training : bool
-        Whether it is a batch of the training data.
+        Whether they are batches of the training data.
 
     """
     known = _LISTENERS.get()
     return known is not None and known.net is net and known.is_quiet(training)
+
+
+def nobody_listens_now(net: Any) -> bool:
+    """Tell what :func:`nobody_listens` has told of the pass that is under way."""
+    known = _LISTENERS.get()
+    return known is not None and known.net is net and known.quiet_now
 
 
 def is_quiet(net: Any, by_event: dict[str, list[Any]], training: bool) -> bool:

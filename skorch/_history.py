@@ -169,6 +169,8 @@ def figures_of(batch: Any, step: Mapping[str, Any]) -> dict[str, Any]:
 
 def _batch_size(X: Any) -> int:
     """Return the number of rows, quickly for a tensor or a dict of some."""
+    if type(X) is torch.Tensor and X.ndim and not X.is_nested:
+        return X.size(0)
     values = list(X.values()) if type(X) is dict else [X]
     sizes = {x.size(0) for x in values if type(x) is torch.Tensor and x.ndim and not x.is_nested}
     is_plain = len(sizes) == 1 and all(type(x) is torch.Tensor for x in values)

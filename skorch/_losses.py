@@ -17,6 +17,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from skorch._convert import to_device
 from skorch._indexing import flatten
 from skorch._loss_kinds import (
     CLASS_INDEX_LOSSES,
@@ -281,6 +282,8 @@ def refuse_targets_beyond_outputs(criterion: Any, y_pred: Any, y_true: Any) -> N
         return
     if y_pred.device.type in ('cpu', 'meta') or y_true.is_floating_point():
         return
+    if not y_true.is_cpu:  # to look at them would be to wait for the device in each step
+        return
     if not isinstance(criterion, nn.CrossEntropyLoss | nn.NLLLoss):
         return
     counted = y_true[y_true != criterion.ignore_index]
@@ -334,10 +337,11 @@ def weighted_loss(
     if takes(criterion, 'sample_weight'):
         return criterion(y_pred, y_true, sample_weight=sample_weight)
     reduction, losses = unreduced(criterion, y_pred, y_true)
-    weight = sample_weight.to(losses.dtype).to(losses.device)
+    weight = sample_weight.to(losses.dtype)
     if torch.equal(weight, torch.ones_like(weight)):
         # the plain loss, to the last bit
         return call_criterion(criterion, y_pred, y_true)
+    weight = to_device(weight, losses.device)
     weight = weight.reshape(-1, *[1] * (losses.ndim - 1))
     if reduction == 'none':
         return losses * weight

@@ -23,6 +23,7 @@ from torch.utils.data import (
     default_collate,
 )
 
+from skorch._convert import is_on_cpu
 from skorch._indexing import check_indexing, is_container, is_pandas_ndframe
 from skorch._rowparams import RowBatch, RowParamsCollate, RowParamsDataset
 from skorch._taking_rows import Take, column_rows, list_rows, mapping_rows, rows_of_data
@@ -30,6 +31,8 @@ from skorch.dataset import Dataset, get_len, has_own_items
 
 # The settings of a DataLoader with which batches can be taken without its help.
 STOCK_SETTINGS = {'batch_size', 'shuffle', 'drop_last'}
+# Bytes that are taken together at most, and of which torch aligns memory to a multiple.
+BLOCK, ALIGNMENT = 2**18, 64
 
 
 # ----------------------------------------------------------------------- a dataset: its batches
@@ -105,6 +108,9 @@ def _of_subset(subset: Subset) -> Take | None:
 
     def take_chosen(rows: Any) -> Any:
         places = chosen[rows if type(rows) is slice else rows.numpy()]
+        # where a fold is held out, most of the other rows follow one another
+        if type(rows) is slice and (places[1:] - places[:-1] == 1).all():
+            return take_whole(slice(int(places[0]), int(places[-1]) + 1))
         return take_whole(torch.from_numpy(places))
 
     return take_chosen
@@ -161,6 +167,9 @@ class Source:
             self.parts, self.taken = parts, batches_of(self.dataset)
         return self.taken
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {'dataset': self.dataset, 'parts': [], 'taken': None}  # copies make their own
+
 
 # --------------------------------------------------------------------------------- the loaders
 
@@ -179,21 +188,15 @@ class WholeBatchLoader(DataLoader):
 
     """
 
-    _source: Source | None = None
+    source: Source | None = None
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
-        take = self._take_batches() if self._is_stock() else None
+        self.source = self.source or Source(self.dataset)
+        take = self.source.take() if self._is_stock() else None
         if take is None:
             return super().__iter__()
         torch.empty((), dtype=torch.int64).random_()  # the seed that workers would get
         return self._batches(take)
-
-    def _take_batches(self) -> Take | None:
-        self._source = self._source or Source(self.dataset)
-        return self._source.take()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), '_source': None}
 
     def _is_stock(self) -> bool:
         settings = self.num_workers, self.pin_memory, self.generator, self.timeout
@@ -203,15 +206,51 @@ class WholeBatchLoader(DataLoader):
         size, n_all = int(self.batch_size or 1), len(self.dataset)  # type: ignore[arg-type]
         n = n_all - n_all % size if self.drop_last else n_all
         if type(self.sampler) is SequentialSampler:
-            for start in range(0, n, size):
-                yield take(slice(start, min(start + size, n)))
+            yield from in_blocks(lambda start, stop: take(slice(start, stop)), n, size)
             return
         # as RandomSampler draws it, when the first batch is asked for
         generator = torch.Generator()
         generator.manual_seed(int(torch.empty((), dtype=torch.int64).random_().item()))
         order = torch.randperm(n_all, generator=generator)
-        for start in range(0, n, size):
-            yield take(order[start : min(start + size, n)])
+        yield from in_blocks(lambda start, stop: take(order[start:stop]), n, size)
+
+
+def in_blocks(take: Callable[[int, int], Any], n: int, size: int) -> Iterator[Any]:
+    """Yield the batches of a pass; small ones are taken together, which costs less than one by one.
+
+    Parameters
+    ----------
+    take : callable
+        Takes the rows from a first one to before a last one.
+    n : int
+        Number of rows.
+    size : int
+        Rows per batch.
+
+    """
+    batches_at_once = 1
+    start = 0
+    while start < n:
+        stop = min(start + batches_at_once * size, n)
+        block = take(start, stop)
+        if batches_at_once == 1:
+            yield block
+            batches_at_once = n_that_fit(block)
+        else:
+            for first in range(0, stop - start, size):
+                # by .data it is no view, so that what a module does to it concerns no other batch
+                yield [part[first : first + size].data for part in block]
+        start = stop
+
+
+def n_that_fit(batch: Any) -> int:
+    """Return how many batches to take together; 1 where they are large, or no list of tensors."""
+    if type(batch) is not list or not all(is_on_cpu(part) for part in batch):
+        return 1
+    sizes = [part.nbytes for part in batch]
+    # each batch has to begin where memory that was made for it alone would
+    is_aligned = all(size % ALIGNMENT == 0 for size in sizes)
+    return max(1, BLOCK // max(sum(sizes), 1)) if is_aligned else 1
 
 
 def is_stock_collate(collate_fn: Any) -> bool:
@@ -284,10 +323,6 @@ class WholeBatchCollate:
         take = None if rows is None else self.source.take()
         return self.collate_fn(list(items)) if take is None else take(rows)
 
-    def __getstate__(self) -> dict[str, Any]:
-        # each worker process makes its own
-        return {**vars(self), 'source': Source(self.source.dataset)}
-
 
 def with_whole_items(dataset: Any) -> Any:
     """Return a copy of a dataset that torch can ask for all items of a batch at once."""
@@ -296,9 +331,9 @@ def with_whole_items(dataset: Any) -> Any:
     return out
 
 
-def collating_whole_items(loader: Any) -> Any:
+def collating_whole_items(loader: Any, source: Source) -> Any:
     """Let a loader of torch over :func:`with_whole_items` take whole batches, if it collates."""
     items = vars(getattr(loader, 'dataset', None) or object).get('__getitems__')
     if isinstance(items, WholeItems) and is_stock_collate(getattr(loader, 'collate_fn', None)):
-        loader.collate_fn = WholeBatchCollate(loader.collate_fn, Source(items.dataset))
+        loader.collate_fn = WholeBatchCollate(loader.collate_fn, source)
     return loader

@@ -21,7 +21,7 @@ from skorch._checks import backward, callable_param, made, number_of_epochs, spl
 from skorch._components import ComponentsMixin, is_loss_function
 from skorch._convert import rows_to_array
 from skorch._endings import ended_regularly, warn_of_losses
-from skorch._events import EventsMixin, listening, nobody_listens
+from skorch._events import EventsMixin, listening, nobody_listens, nobody_listens_now
 from skorch._features import check_features
 from skorch._history import figures_of
 from skorch._launch import partial_fit_in_processes, processes_of
@@ -596,7 +596,7 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
             self._zero_grad_optimizer()
             step = self.train_step_single(batch, **fit_params)
             accumulator.store_step(step)
-            if not nobody_listens(self, training=True):
+            if not nobody_listens_now(self):
                 self.notify(
                     'on_grad_computed',
                     named_parameters=TeeGenerator(self.get_all_learnable_params()),

@@ -187,8 +187,8 @@ class Job:
         The data, as the net is given them.
     size
         How much work it is.
-    split
-        The rows for training and those for validation; None to train on all.
+    valid
+        Whether a fold of the rows is held out for validation. To choose it is part of the work.
     device
         Where the module is.
 
@@ -198,7 +198,7 @@ class Job:
     X: Any
     y: Any
     size: Size
-    split: tuple[np.ndarray, np.ndarray] | None = None
+    valid: bool = False
     device: str = 'cpu'
 
     def module_args(self) -> dict[str, int]:
@@ -214,11 +214,12 @@ class Job:
         return self.input.to_tensors(self.X), torch.as_tensor(self.y)
 
     def parts(self) -> list[tuple[Any, torch.Tensor]]:
-        """Return the tensors for training and, if there is a split, those for validation."""
+        """Return the tensors for training and, if a fold is held out, those for validation."""
         X, y = self.tensors()
-        if self.split is None:
+        if not self.valid:
             return [(X, y)]
-        return [(self.input.take(X, rows), y[rows]) for rows in map(torch.as_tensor, self.split)]
+        folds = map(torch.as_tensor, first_fold(self.y))
+        return [(self.input.take(X, rows), y[rows]) for rows in folds]
 
     def batch_of(self, n_rows: int) -> int:
         return n_rows if self.size.batch == -1 else self.size.batch
@@ -233,11 +234,10 @@ def make_job(
     weights = rng.standard_normal(size.columns, dtype=np.float32)
     noise = rng.standard_normal(size.rows, dtype=np.float32)
     y: Any = (array @ weights + noise > 0).astype(np.int64)
-    split = first_fold(y) if valid else None
     X = INPUTS[kind].from_array(array)
     if resident:
         X, y = X.to(device), torch.from_numpy(y).to(device)
-    return Job(INPUTS[kind], X, y, size, split, device)
+    return Job(INPUTS[kind], X, y, size, valid, device)
 
 
 def first_fold(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -40,7 +40,7 @@ ONE_TENSOR = ('array', 'tensor', 'memmap', 'images')
 
 
 def loaders(job: Job) -> list[DataLoader]:
-    """Return the loader of training batches and, if there is a split, that of validation."""
+    """Return the loader of training batches and, if a fold is held out, that of validation."""
     return [loader_batches(job, X, y) for X, y in job.parts()]
 
 

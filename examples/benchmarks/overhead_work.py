@@ -109,7 +109,7 @@ def make_net(job: Job, **params: Any) -> Any:
     """Return the net for a job, with its default callbacks."""
     from skorch import NeuralNetClassifier
 
-    if job.split is None:
+    if not job.valid:
         params['train_split'] = None
     return NeuralNetClassifier(
         job.input.module,
@@ -128,7 +128,7 @@ def train_net(job: Job) -> list[float]:
     """Train a net; return the losses of the last epoch."""
     torch.manual_seed(SEED)
     net = make_net(job).fit(job.X, job.y)
-    names = ['train_loss'] if job.split is None else ['train_loss', 'valid_loss']
+    names = ['train_loss', 'valid_loss'] if job.valid else ['train_loss']
     return [float(net.history[-1, name]) for name in names]
 
 
