@@ -26,9 +26,8 @@ from skorch._whole_batches import (
     STOCK_SETTINGS,
     Source,
     WholeBatchLoader,
-    collating_whole_items,
-    with_whole_items,
 )
+from skorch._whole_items import collate_whole_items, with_whole_items
 from skorch.dataset import Dataset, has_own_items
 
 SAMPLERS = ('sampler', 'batch_sampler')
@@ -257,20 +256,27 @@ def make_iterator(
         or if torch cannot make batches of data of this type.
 
     """
+    if not isinstance(whole_batches, (bool, np.bool_)):
+        raise TypeError(
+            f'whole_batches has to be True or False, got {whole_batches!r}. False leaves every row '
+            f'to the iterator.'
+        )
     kwargs = _checked_settings(iterator_cls, dataset, view, kwargs)
     params = row_params(dataset)
     view = RowParamsDataset(view, params) if params else view
     source = Source(view) if whole_batches and 'collate_fn' not in kwargs else None
-    if source is None or source.take() is None:
-        iterator = iterator_cls(view, **kwargs)
-    elif iterator_cls is DataLoader and kwargs.keys() <= STOCK_SETTINGS:
+    takes_whole = source is not None and source.take() is not None
+    is_stock = iterator_cls is DataLoader and kwargs.keys() <= STOCK_SETTINGS
+    if takes_whole and is_stock:
         iterator = WholeBatchLoader(view, **kwargs)
         iterator.source = source
     else:
-        iterator = iterator_cls(with_whole_items(view), **kwargs)
+        iterator = iterator_cls(with_whole_items(view) if takes_whole else view, **kwargs)
     if params:
         _collate_row_params(iterator, params)
-    return iterator if source is None else collating_whole_items(iterator, source)
+    if source is not None and takes_whole and not is_stock:
+        collate_whole_items(iterator, source)
+    return iterator
 
 
 def _checked_settings(

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 
 
-def is_computed_elsewhere(value: torch.Tensor) -> bool:
+def is_computed_elsewhere(value: Any) -> bool:
     """Tell whether to read a tensor means to wait for its device."""
-    return not value.is_cpu and value.device.type != 'meta'
+    return isinstance(value, torch.Tensor) and not value.is_cpu and value.device.type != 'meta'
 
 
 class DeviceNumber:
@@ -50,6 +50,12 @@ def fetch(numbers: Iterable[DeviceNumber]) -> None:
         values = torch.stack([number._tensor.reshape(()) for number in group]).tolist()
         for number, value in zip(group, values, strict=True):
             number._number, number._tensor = value, None
+
+
+def waiting_for_devices(method: Any) -> Any:
+    """Mark a ``record_batch`` that takes a :class:`DeviceNumber`; one of the user's own may not."""
+    method.waits = True
+    return method
 
 
 class WaitingRow(dict):
@@ -88,9 +94,11 @@ class WaitingRows:
 
     def settle(self) -> None:
         """Fetch all numbers, and put plain rows where the waiting ones were."""
-        rows, self._rows = self._rows, []
+        rows = list(self._rows)
         numbers = [v for *_, row in rows for v in dict.values(row) if isinstance(v, DeviceNumber)]
         fetch(numbers)
+        # only now, since an interrupt may come while the device is waited for
+        del self._rows[: len(rows)]
         for batches, place, row in rows:
             for name, value in [*dict.items(row)]:
                 if isinstance(value, DeviceNumber):

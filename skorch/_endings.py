@@ -6,13 +6,15 @@ import contextlib
 import itertools
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from skorch._callers import callers, inside_search, is_own
 from skorch._device_numbers import DeviceNumber, fetch
 from skorch._randomness import note_random_state
 from skorch.exceptions import SkorchWarning, StopTraining
+
+_MOST_WAITING = 1000
 
 
 def warn_user(message: str) -> None:
@@ -98,8 +100,31 @@ def _notify_error(net: Any, X: Any, y: Any, error: BaseException) -> None:
             )
 
 
-def warn_of_losses(net: Any, prefix: str, losses: list[Any]) -> None:
-    """Tell once per training that a loss of an epoch is NaN or infinite."""
+@contextlib.contextmanager
+def watching_losses(net: Any, prefix: str) -> Iterator[Callable[[Any], None]]:
+    """Yield what takes each loss of a pass, and tells once per training of one that is not finite.
+
+    Losses on a device are looked at together, when the pass ends or there are many of them.
+
+    """
+    waiting: list[DeviceNumber] = []
+
+    def see(loss: Any) -> None:
+        if not isinstance(loss, DeviceNumber):
+            _warn_unless_finite(net, prefix, [loss])
+            return
+        waiting.append(loss)
+        if len(waiting) == _MOST_WAITING:
+            _warn_unless_finite(net, prefix, waiting)
+            waiting.clear()
+
+    try:
+        yield see
+    finally:
+        _warn_unless_finite(net, prefix, waiting)
+
+
+def _warn_unless_finite(net: Any, prefix: str, losses: list[Any]) -> None:
     fetch(loss for loss in losses if isinstance(loss, DeviceNumber))
     if net._loss_warned_ or all(map(math.isfinite, losses)):
         return

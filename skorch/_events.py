@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import operator
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from skorch._endings import complete_epoch
+from skorch._routing import TRAINING_METHODS, is_stock
 from skorch.callbacks import Callback
+from skorch.callbacks.base import OF_OWN_BATCHES
 from skorch.exceptions import StopTraining
 
 if TYPE_CHECKING:
@@ -21,8 +23,8 @@ _NONE = object()
 _DOES_NOTHING = {name: method for name, method in vars(Callback).items() if name.startswith('on_')}
 
 
-def with_own_method(callbacks: list[tuple[str, Any]], event: str) -> list[Any]:
-    """Return the callbacks whose method for an event is not the one of ``Callback``.
+def with_own_method(callbacks: list[tuple[str, Any]], event: str) -> Iterator[Any]:
+    """Yield the callbacks whose method for an event is not the one of ``Callback``.
 
     Parameters
     ----------
@@ -32,45 +34,45 @@ def with_own_method(callbacks: list[tuple[str, Any]], event: str) -> list[Any]:
 
     """
     does_nothing = _DOES_NOTHING.get(event)
-    return [
-        callback
-        for _, callback in callbacks
-        if callback is not None
-        and (getattr(type(callback), event, _NONE) is not does_nothing or event in vars(callback))
-    ]
+    for _, callback in callbacks:
+        if callback is None:
+            continue
+        own = getattr(type(callback), event, _NONE)
+        if own is not does_nothing or event in vars(callback):
+            yield callback
 
 
 def is_concerned(callback: Any, event: str, training: bool) -> bool:
     """Tell whether a callback looks at training batches, or at those of validation."""
-    method = getattr(callback, event)
-    # mocks have attributes of any name
-    is_own = getattr(method, 'of_own_batches', None) is True
+    method = getattr(type(callback), event, None)
+    is_own = method in OF_OWN_BATCHES and event not in vars(callback)
     return not is_own or bool(callback.on_train) == training
 
 
 class Listeners:
     """The callbacks of a net that is trained, by event.
 
-    There are three events in each batch, so that it is found out once per epoch, and anew when the
-    net gets other callbacks, which of them are reached.
+    There are three events in each batch. Whether they reach anybody is found out once per epoch,
+    and anew when the net has other callbacks.
 
     """
 
     def __init__(self, net: Any) -> None:
         self.net = net
         self.callbacks: list[tuple[str, Any]] = []
-        self.by_event: dict[str, list[Any]] = {}
+        self.reaching: set[str] = set()
         self.quiet: dict[bool, bool] = {}
         self.quiet_now = False
         self.is_known = False
 
-    def of(self, event: str) -> list[Any]:
+    def of(self, event: str) -> Iterable[Any]:
         """Return the callbacks that an event reaches, in order."""
+        callbacks = self.net.callbacks_
         if event not in BATCH_EVENTS:
             self.is_known = self.is_known and event != 'on_epoch_begin'
-            return with_own_method(self.net.callbacks_, event)
+            return with_own_method(callbacks, event)
         self.update()
-        return self.by_event[event]
+        return with_own_method(callbacks, event) if event in self.reaching else ()
 
     def update(self) -> None:
         """Refresh what is known where it may have changed; equal callbacks may be others."""
@@ -83,8 +85,12 @@ class Listeners:
         """Find out anew who listens to the events of a batch."""
         self.is_known = True
         self.callbacks = list(self.net.callbacks_)
-        self.by_event = {name: with_own_method(self.callbacks, name) for name in BATCH_EVENTS}
-        self.quiet = {mode: is_quiet(self.net, self.by_event, mode) for mode in (True, False)}
+        reached = [(e, cb) for e in BATCH_EVENTS for cb in with_own_method(self.callbacks, e)]
+        self.reaching = {event for event, _ in reached}
+        self.quiet = dict.fromkeys((True, False), is_stock_in_steps(self.net))
+        for event, callback in reached:
+            for training in (True, False):
+                self.quiet[training] &= not is_concerned(callback, event, training)
 
     def is_quiet(self, training: bool) -> bool:
         """Tell whether the events of a batch do nothing besides what the net itself does."""
@@ -106,7 +112,7 @@ def listening(net: Any) -> Iterator[None]:
         _LISTENERS.reset(token)
 
 
-def listeners(net: Any, event: str) -> list[Any]:
+def listeners(net: Any, event: str) -> Iterable[Any]:
     """Return the callbacks of a net that an event reaches, in order.
 
     Parameters
@@ -145,15 +151,17 @@ def nobody_listens_now(net: Any) -> bool:
     return known is not None and known.net is net and known.quiet_now
 
 
-def is_quiet(net: Any, by_event: dict[str, list[Any]], training: bool) -> bool:
-    """Tell whether the net has the stock methods for the events of a batch, and no listener."""
+def is_stock_in_steps(net: Any) -> bool:
+    """Tell whether a net has the stock methods for batches, their events and their steps.
+
+    Code of the user's own that runs between them may add a callback at any time.
+
+    """
     for name in ('notify', '_notify_callback', *BATCH_EVENTS):
         if name in vars(net) or getattr(type(net), name) is not getattr(EventsMixin, name):
             return False
-    return not any(
-        is_concerned(callback, event, training)
-        for event, callbacks in by_event.items()
-        for callback in callbacks
+    return all(
+        is_stock(getattr(net, name)) for name in (*TRAINING_METHODS, 'get_loss', 'get_iterator')
     )
 
 
@@ -162,7 +170,6 @@ class EventsMixin:
 
     callbacks_: list[tuple[str, Any]]
     history: History
-    history_: History
 
     def notify(self, method_name: str, **cb_kwargs: Any) -> None:
         """Call a method on the net and then on each of its callbacks.
@@ -222,7 +229,7 @@ class EventsMixin:
         self, net: Any, batch: Any = None, training: bool = False, **kwargs: Any
     ) -> None:
         """Open a new batch in the history."""
-        self.history_.new_batch()
+        self.history.new_batch()
 
     def on_batch_end(
         self, net: Any, batch: Any = None, training: bool = False, **kwargs: Any

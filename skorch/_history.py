@@ -147,24 +147,30 @@ def parse_json(content: str | bytes, source: str) -> list[dict[str, Any]]:
     return rows
 
 
-def figures_of(batch: Any, step: Mapping[str, Any]) -> dict[str, Any]:
+def figures_of(batch: Any, step: Mapping[str, Any], history: Any) -> dict[str, Any]:
     """Return what the history notes of a batch: its loss, its size, and its weight if it has one.
 
     Parameters
     ----------
     batch : tuple (Xi, yi)
     step : dict
-        What came of it, with the ``loss``. On a GPU it is not read yet.
+        What came of it, with the ``loss``. On a GPU it is not read yet if the history waits for it.
+    history : History
 
     """
     loss = step['loss']
     figures = {
-        'loss': DeviceNumber(loss) if is_computed_elsewhere(loss) else loss.item(),
+        'loss': _loss_for(history, loss) if is_computed_elsewhere(loss) else loss.item(),
         'batch_size': _batch_size(first_of(batch)),
     }
     if isinstance(batch, RowBatch) and 'sample_weight' in batch.row_params:
         figures['batch_weight'] = batch.row_params['sample_weight'].sum().item()
     return figures
+
+
+def _loss_for(history: Any, loss: torch.Tensor) -> Any:
+    number = DeviceNumber(loss)
+    return number if getattr(type(history).record_batch, 'waits', False) else float(number)
 
 
 def _batch_size(X: Any) -> int:

@@ -10,6 +10,8 @@ import torch
 
 from skorch._routing import is_stock
 
+_ZERO_GRAD = torch.optim.Optimizer.zero_grad  # as it is now, since somebody may replace it
+
 
 def needs_closure(optimizer: Any) -> bool:
     """Tell optimizers that evaluate the loss in each step, as LBFGS does."""
@@ -48,8 +50,11 @@ def steps_without_closure(net: Any) -> bool:
     if len(names) != 1 or 'train_step_single' in attributes:
         return False
     optimizer = attributes.get(names[0] + '_')
-    # a step of its own may be set on the optimizer; those that schedulers set tell torch's module
-    module_of_step = getattr(getattr(optimizer, 'step', None), '__module__', None) or ''
+    step = getattr(optimizer, 'step', None)
+    # a step of its own may be set on the optimizer; schedulers of torch set one, which they mark
+    if 'step' in getattr(optimizer, '__dict__', {}) and not hasattr(step, '_wrapped_by_lr_sched'):
+        return False
+    module_of_step = getattr(step, '__module__', None) or ''
     cls: Any = type(optimizer)
     return _goes_without(type(net).train_step_single, cls, module_of_step)
 
@@ -66,7 +71,7 @@ def zero_grad(optimizer: Any, set_to_none: bool | None = None) -> None:
         None leaves it to the optimizer.
 
     """
-    is_stock_method = getattr(type(optimizer), 'zero_grad', None) is torch.optim.Optimizer.zero_grad
+    is_stock_method = getattr(type(optimizer), 'zero_grad', None) is _ZERO_GRAD
     if set_to_none is None and is_stock_method and 'zero_grad' not in vars(optimizer):
         for group in optimizer.param_groups:
             for parameter in group['params']:

@@ -18,7 +18,6 @@ from skorch._indexing import multi_indexing
 _ATTRIBUTE = '_skorch_row_params'
 
 _USE: ContextVar[Any] = ContextVar('skorch_use_of_weights', default=deque(maxlen=0))  # noqa: B039
-_AS_BEFORE = contextlib.nullcontext()
 _CURRENT_WEIGHT: ContextVar[Any] = ContextVar('skorch_sample_weight', default=None)
 
 
@@ -68,12 +67,12 @@ def rows_of(batch: Any) -> dict[str, Any]:
 def weighted_by_rows(batch: Any) -> contextlib.AbstractContextManager[None]:
     """Weigh the rows as :func:`weighted_by` does, if weights came with the batch."""
     weight = rows_of(batch).get('sample_weight')
-    return _AS_BEFORE if weight is None else weighted_by(weight)
+    return contextlib.nullcontext() if weight is None else weighted_by(weight)
 
 
 def call_with_rows(step_fn: Callable[..., Any], batch: Any, kwargs: dict[str, Any]) -> Any:
     """Call a step with a batch and the per-row parameters that came with it."""
-    if type(batch) is list or not isinstance(batch, RowBatch):
+    if not isinstance(batch, RowBatch):
         return step_fn(batch, **kwargs)
     with weighted_by_rows(batch):
         return step_fn(batch, **{**kwargs, **batch.row_params})

@@ -95,12 +95,16 @@ def concatenate(outputs: list[Any]) -> Any:
     return torch.cat(outputs)
 
 
+def _is_like(first: torch.Tensor, out: Any) -> bool:
+    return type(out) is torch.Tensor and out.dtype is first.dtype and out.ndim == first.ndim
+
+
 def concatenated_array(outputs: list[Any]) -> np.ndarray:
     """Join the outputs of batches, tensors or arrays, to one array."""
     check_any(outputs)
     first = outputs[0]
     # one conversion instead of one for each batch, where torch joins them as numpy does
-    if all(type(out) is torch.Tensor and out.ndim and out.dtype is first.dtype for out in outputs):
+    if type(first) is torch.Tensor and first.ndim and all(_is_like(first, out) for out in outputs):
         return to_numpy(torch.cat(outputs))
     return np.concatenate([to_numpy(out) for out in outputs], axis=0)
 
@@ -143,7 +147,8 @@ def is_in_mode(module: nn.Module, training: bool) -> bool:
     modules: list[Any] = [module]
     for each in modules:
         if each is not None:
-            if each.training is not training or type(each).train is not nn.Module.train:
+            is_own = type(each).train is not nn.Module.train or 'train' in vars(each)
+            if each.training is not training or is_own:
                 return False
             if each._modules:
                 modules += each._modules.values()

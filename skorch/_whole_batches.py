@@ -8,8 +8,7 @@ drawn for it. Data of which this is not certain is left to the ``DataLoader``.
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -104,10 +103,20 @@ def _of_subset(subset: Subset) -> Take | None:
         return None
     if len(positions) and not 0 <= positions.min() <= positions.max() < len(dataset):
         return None
-    take_whole, chosen = take, np.require(positions, np.int64, ['C', 'W'])
+    take_whole, is_list = take, isinstance(subset.indices, list)
+    chosen = np.require(positions, np.int64, ['C', 'W'])
+
+    def places_of(rows: Any) -> np.ndarray:
+        if not is_list:
+            return chosen[rows if type(rows) is slice else rows.numpy()]
+        # somebody may change a list, and to copy it anew takes longer than to look into it
+        found: Any = subset.indices[rows] if type(rows) is slice else None
+        if found is None:
+            found = [subset.indices[row] for row in rows.tolist()]
+        return np.asarray(found, dtype=np.int64)
 
     def take_chosen(rows: Any) -> Any:
-        places = chosen[rows if type(rows) is slice else rows.numpy()]
+        places = places_of(rows)
         # where a fold is held out, most of the other rows follow one another
         if type(rows) is slice and (places[1:] - places[:-1] == 1).all():
             return take_whole(slice(int(places[0]), int(places[-1]) + 1))
@@ -129,19 +138,27 @@ def parts_of(dataset: Any) -> list[Any]:
     if type(dataset) is RowParamsDataset:
         return [*_leaves(dataset.params), *parts_of(dataset.dataset)]
     if type(dataset) is Subset:
-        return [dataset.indices, *parts_of(dataset.dataset)]
+        indices = [] if isinstance(dataset.indices, list) else [dataset.indices]
+        return [*indices, *parts_of(dataset.dataset)]
     if not isinstance(dataset, Dataset):
         return [*getattr(dataset, 'tensors', ())]
     data = vars(dataset)
-    return [data.get('transform'), *_leaves(data.get('X')), *_leaves(data.get('y'))]
+    settings = [data.get(name) for name in ('transform', 'X_indexing', 'y_indexing')]
+    return [*settings, *_leaves(data.get('X')), *_leaves(data.get('y'))]
 
 
 def _leaves(data: Any) -> list[Any]:
+    keys: list[Any] = []
     if isinstance(data, Mapping) and not sparse.issparse(data):
-        data = list(data.values())
+        keys, data = list(data), list(data.values())
     elif not is_container(data):
         return [data]
-    return [leaf for value in data for leaf in _leaves(value)]
+    return keys + [leaf for value in data for leaf in _leaves(value)]
+
+
+def are_copied(parts: list[Any]) -> bool:
+    """Tell whether there are lists or tables, of which a copy is taken that stays as it is."""
+    return any(isinstance(part, list) or is_pandas_ndframe(part) for part in parts)
 
 
 class Source:
@@ -161,9 +178,7 @@ class Source:
     def take(self) -> Take | None:
         """Return what :func:`batches_of` returns for the data as it is now."""
         parts = parts_of(self.dataset)
-        # of lists and tables there is a copy, which does not change with them
-        has_copies = any(isinstance(p, list) or is_pandas_ndframe(p) for p in parts)
-        if has_copies or [*map(id, parts)] != [*map(id, self.parts)]:
+        if are_copied(parts) or [*map(id, parts)] != [*map(id, self.parts)]:
             self.parts, self.taken = parts, batches_of(self.dataset)
         return self.taken
 
@@ -258,82 +273,3 @@ def is_stock_collate(collate_fn: Any) -> bool:
     if isinstance(collate_fn, RowParamsCollate):
         collate_fn = collate_fn.collate_fn
     return collate_fn is default_collate
-
-
-class WholeItems:
-    """The ``__getitems__`` of a dataset, by which torch asks for all items of a batch at once.
-
-    Parameters
-    ----------
-    dataset : Dataset
-        One that :func:`batches_of` knows.
-
-    """
-
-    def __init__(self, dataset: Any) -> None:
-        self.dataset = dataset
-
-    def __call__(self, indices: list[Any]) -> ItemsOfBatch:
-        return ItemsOfBatch(self.dataset, indices)
-
-
-class ItemsOfBatch(Sequence):
-    """The items of a batch, which are only taken one by one if somebody asks for them."""
-
-    def __init__(self, dataset: Any, indices: list[Any]) -> None:
-        self.dataset = dataset
-        self.indices = indices
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __iter__(self) -> Iterator[Any]:
-        # that of Sequence would end where a row is not there
-        return map(self.dataset.__getitem__, self.indices)
-
-    def __getitem__(self, i: Any) -> Any:
-        chosen = self.indices[i]
-        return [self.dataset[j] for j in chosen] if isinstance(i, slice) else self.dataset[chosen]
-
-    def rows(self) -> torch.Tensor | None:
-        """Return the positions of the rows; None if they are no plain ones."""
-        if not all(isinstance(i, (int, np.integer)) for i in self.indices) or not self.indices:
-            return None
-        rows = torch.as_tensor(self.indices)
-        return rows if 0 <= rows.min() <= rows.max() < len(self.dataset) else None
-
-
-class WholeBatchCollate:
-    """Make a batch of all its items at once where that is possible.
-
-    Parameters
-    ----------
-    collate_fn : callable
-        What collates the items of others.
-    source : Source
-
-    """
-
-    def __init__(self, collate_fn: Callable[[list[Any]], Any], source: Source) -> None:
-        self.collate_fn = collate_fn
-        self.source = source
-
-    def __call__(self, items: Any) -> Any:
-        rows = items.rows() if isinstance(items, ItemsOfBatch) else None
-        take = None if rows is None else self.source.take()
-        return self.collate_fn(list(items)) if take is None else take(rows)
-
-
-def with_whole_items(dataset: Any) -> Any:
-    """Return a copy of a dataset that torch can ask for all items of a batch at once."""
-    out = copy.copy(dataset)
-    vars(out)['__getitems__'] = WholeItems(dataset)  # torch looks for it on the instance
-    return out
-
-
-def collating_whole_items(loader: Any, source: Source) -> Any:
-    """Let a loader of torch over :func:`with_whole_items` take whole batches, if it collates."""
-    items = vars(getattr(loader, 'dataset', None) or object).get('__getitems__')
-    if isinstance(items, WholeItems) and is_stock_collate(getattr(loader, 'collate_fn', None)):
-        loader.collate_fn = WholeBatchCollate(loader.collate_fn, source)
-    return loader

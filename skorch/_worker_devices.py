@@ -51,7 +51,7 @@ def _index_for(pid: int) -> int | None:
 
 def _is_undecided(device: Any) -> bool:
     """Tell a CUDA device without an index."""
-    if type(device) is str:
+    if isinstance(device, str):
         return device == 'cuda'
     return isinstance(device, torch.device) and device.type == 'cuda' and device.index is None
 

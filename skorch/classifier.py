@@ -11,6 +11,7 @@ from sklearn.base import ClassifierMixin
 from torch import nn
 
 from skorch._checks import check_threshold
+from skorch._convert import is_on_cpu
 from skorch._label_learning import LabelsMixin
 from skorch._labels import (
     are_consecutive,
@@ -56,7 +57,6 @@ class _Classifier(ClassifierMixin, LabelsMixin, NeuralNet):
     """What classifiers share: labels outside of batches, codes inside."""
 
     class_weight: Any = None
-    _takes_probabilities = False
     _learnt_from_data = (
         *NeuralNet._learnt_from_data,
         'classes_inferred_',
@@ -177,13 +177,12 @@ class _Classifier(ClassifierMixin, LabelsMixin, NeuralNet):
             If the module returns neither probabilities nor their logarithms for NLLLoss.
 
         """
-        if self._takes_probabilities and is_loss(self.criterion_, NLL_LOSSES):
-            y_pred = self._log_probabilities(y_pred)
+        y_pred = self._output_for_criterion(y_pred)
         training = kwargs.get('training', len(args) > 1 and args[1])
         if training and vars(self).get('_learns_labels_from_batches_'):
             self._learn_labels_of_batch(y_true)
         try:
-            if self.device != 'cpu':
+            if not is_on_cpu(y_pred):
                 refuse_targets_beyond_outputs(self.criterion_, y_pred, y_true)
             if not training or 'class_weight_' not in vars(self):
                 return super().get_loss(y_pred, y_true, *args, **kwargs)
@@ -193,14 +192,8 @@ class _Classifier(ClassifierMixin, LabelsMixin, NeuralNet):
             classes = vars(self).get('classes_inferred_')
             raise IndexError(out_of_bounds_message(exc, y_pred, classes)) from exc
 
-    def _log_probabilities(self, y_pred: Any) -> Any:
-        if not isinstance(y_pred, torch.Tensor):
-            return y_pred
-        eps = torch.finfo(y_pred.dtype).eps
-        if '_log_probabilities_' not in vars(self):
-            # told once, since every look at a value waits for the device
-            self._log_probabilities_ = are_log_probabilities(y_pred.detach(), eps)
-        return y_pred if self._log_probabilities_ else torch.log(y_pred + eps)
+    def _output_for_criterion(self, y_pred: Any) -> Any:
+        return y_pred
 
     def _weight_of_rows(self, y_true: Any, sample_weight: Any) -> torch.Tensor:
         codes = torch.as_tensor(y_true).to('cpu', torch.int64).reshape(-1)
@@ -212,8 +205,6 @@ class _Classifier(ClassifierMixin, LabelsMixin, NeuralNet):
 
 
 class NeuralNetClassifier(_Classifier):
-    _takes_probabilities = True
-
     def __init__(
         self,
         module: Any,
@@ -239,6 +230,16 @@ class NeuralNetClassifier(_Classifier):
         """
         super().fit(X, y, sample_weight=sample_weight, **fit_params)
         return self
+
+    def _output_for_criterion(self, y_pred: Any) -> Any:
+        """Return logarithms for NLLLoss also where the module returns probabilities."""
+        if not isinstance(y_pred, torch.Tensor) or not is_loss(self.criterion_, NLL_LOSSES):
+            return y_pred
+        eps = torch.finfo(y_pred.dtype).eps
+        if '_log_probabilities_' not in vars(self):
+            # told once, since every look at a value waits for the device
+            self._log_probabilities_ = are_log_probabilities(y_pred.detach(), eps)
+        return y_pred if self._log_probabilities_ else torch.log(y_pred + eps)
 
     def _get_predict_nonlinearity(self) -> Any:
         nonlinearity = super()._get_predict_nonlinearity()

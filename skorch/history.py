@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from skorch._commit import complete_before_reading
-from skorch._device_numbers import DeviceNumber, WaitingRows
+from skorch._device_numbers import DeviceNumber, WaitingRows, waiting_for_devices
 from skorch._files import open_atomic
 from skorch._history import parse_json, plain, select, select_batches, to_json, unpack_index
 from skorch._optional import require
@@ -93,6 +93,7 @@ class History(list):
             raise ValueError(f'There is no epoch to record {attr!r} in. Call new_epoch() first.')
         list.__getitem__(self, -1)[attr] = value
 
+    @waiting_for_devices
     def record_batch(self, attr: str, value: Any) -> None:
         """Record a value for the current batch; a value of this name is replaced.
 
@@ -380,6 +381,7 @@ class DistributedHistory:
         """Record a value for the current epoch of this process, see :meth:`.History.record`."""
         self._history.record(attr, value)
 
+    @waiting_for_devices
     def record_batch(self, attr: str, value: Any) -> None:
         """Record a value for the current batch of this process; the others will see it.
 

@@ -20,7 +20,7 @@ from skorch import _batching, _persistence, _randomness
 from skorch._checks import backward, callable_param, made, number_of_epochs, split_in_two
 from skorch._components import ComponentsMixin, is_loss_function
 from skorch._convert import rows_to_array
-from skorch._endings import ended_regularly, warn_of_losses
+from skorch._endings import ended_regularly, watching_losses
 from skorch._events import EventsMixin, listening, nobody_listens, nobody_listens_now
 from skorch._features import check_features
 from skorch._history import figures_of
@@ -32,7 +32,7 @@ from skorch._persistence import caller_options, is_old, state_of_today, torch_lo
 from skorch._pickling import OpensAnywhere
 from skorch._randomness import observing, observing_at_once, observing_each
 from skorch._repr import describe
-from skorch._routing import RoutingMixin, drop_split_params
+from skorch._routing import RoutingMixin, drop_split_params, is_stock
 from skorch._rowparams import (
     RowBatch,
     attach_row_params,
@@ -459,28 +459,28 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
         """
         if iterator is None:
             return
-        losses: list[Any] = []
+        batch_count = 0
         is_quiet = nobody_listens(self, training)
-        for batch in iterator:
-            if is_quiet:
-                self.on_batch_begin(self, batch=batch, training=training)
-            else:
-                self.notify('on_batch_begin', batch=batch, training=training)
-            step = call_with_rows(step_fn, batch, fit_params)
-            batch, step, figures = self._finished_batch(batch, step, training)
-            history = self.history_
-            for name, value in figures.items():
-                history.record_batch(f'{prefix}_{name}', value)
-            if not is_quiet:
-                self.notify('on_batch_end', batch=batch, training=training, **detached(step))
-            losses.append(figures['loss'])
-            del step  # its graph, before the next one is built
-        warn_of_losses(self, prefix, losses)
-        self.history.record(f'{prefix}_batch_count', len(losses))
+        with watching_losses(self, prefix) as watch:
+            for batch in iterator:
+                if is_quiet:
+                    self.on_batch_begin(self, batch=batch, training=training)
+                else:
+                    self.notify('on_batch_begin', batch=batch, training=training)
+                step = call_with_rows(step_fn, batch, fit_params)
+                batch, step, figures = self._finished_batch(batch, step, training)
+                for name, value in figures.items():
+                    self.history.record_batch(f'{prefix}_{name}', value)
+                watch(figures['loss'])
+                if not is_quiet:
+                    self.notify('on_batch_end', batch=batch, training=training, **detached(step))
+                batch_count += 1
+                del step  # its graph, before the next one is built
+        self.history.record(f'{prefix}_batch_count', batch_count)
 
     def _finished_batch(self, batch: Any, step: Any, training: bool) -> tuple[Any, Any, Any]:
         """Return batch and step as callbacks see them, and the figures for the history."""
-        return batch, step, figures_of(batch, step)
+        return batch, step, figures_of(batch, step, self.history)
 
     # ------------------------------------------------------------------------------------- data
 
@@ -611,7 +611,8 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
     def _step_optimizer(self, step_fn: Callable[[], Any]) -> None:
         closure: Callable[[], Any] | None = step_fn
         if steps_without_closure(self):
-            step_fn()
+            with grad_mode(True):  # as optimizers call a closure
+                step_fn()
             closure = None
         for name in self._optimizers:
             getattr(self, f'{name}_').step(closure)
@@ -804,7 +805,9 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
 
         """
         nonlinearity = self._get_predict_nonlinearity()
-        with torch.no_grad(), observing_at_once():
+        # an evaluation_step of the user's own may need gradients
+        is_own = not (is_stock(self.evaluation_step) and is_stock(self.forward_iter))
+        with grad_mode(is_own and torch.is_grad_enabled()), observing_at_once():
             outputs = self.forward_iter(X, training=False)
             return concatenated_array([nonlinearity(first_of(out)) for out in outputs])
 

@@ -252,11 +252,14 @@ class Callback:
         return self
 
 
+OF_OWN_BATCHES: set[Any] = set()
+
+
 def of_own_batches(method: Any) -> Any:
     """Mark an event of a callback with ``on_train`` that does nothing for the other batches.
 
     Where nobody looks at them, a net saves the work of telling of them.
 
     """
-    method.of_own_batches = True
+    OF_OWN_BATCHES.add(method)
     return method

@@ -1374,3 +1374,55 @@ def test_same_batches_of_data_made_up():
         same_batches(make, **kwargs)
 
     check()
+
+
+# ---------------------------------------------------------------------- loaders of the user's own
+
+
+def test_own_collate_function_gets_a_list():
+    class Sorted(DataLoader):
+        def __init__(self, dataset, **kwargs):
+            super().__init__(dataset, collate_fn=self.collate, **kwargs)
+
+        def collate(self, items):
+            assert type(items) is list
+            items.sort(key=lambda item: float(item[0][0]))
+            return default_collate(items)
+
+    dataset = Dataset(NUMBERS, Y)
+    loader = make_iterator(Sorted, dataset, dataset, {'batch_size': N})
+    ((X, _),) = loader
+    assert X[:, 0].tolist() == sorted(NUMBERS[:, 0].tolist())
+
+
+@pytest.mark.parametrize('held', [[1], np.ones(3), None], ids=name_of)
+def test_iterator_that_holds_something_else_as_dataset(held):
+    class Own:
+        def __init__(self, dataset, batch_size):
+            self.dataset = held
+            self.batch = dataset[0:2]
+
+        def __iter__(self):
+            return iter([self.batch])
+
+    dataset = Dataset(NUMBERS, Y)
+    assert len(list(make_iterator(Own, dataset, dataset, {'batch_size': 2}))) == 1
+
+
+@pytest.mark.parametrize('kind', [np.array, torch.tensor, tuple, iter], ids=name_of)
+def test_batch_sampler_of_any_kind(kind):
+    dataset = Dataset(NUMBERS, Y)
+
+    class Sampler:
+        def __iter__(self):
+            return (kind(rows) for rows in ([0, 2], [5, 1]))
+
+    loader = make_iterator(DataLoader, dataset, dataset, {'batch_sampler': Sampler()})
+    assert [y.tolist() for _, y in loader] == [[0, 2], [2, 1]]
+
+
+@pytest.mark.parametrize('value', ['no', None, 3], ids=name_of)
+def test_whole_batches_is_a_bool(value):
+    dataset = Dataset(NUMBERS, Y)
+    with pytest.raises(TypeError, match='whole_batches has to be True or False, got'):
+        make_iterator(DataLoader, dataset, dataset, {'batch_size': 2}, whole_batches=value)

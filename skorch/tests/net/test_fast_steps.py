@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import types
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from skorch._structures import is_in_mode
 from skorch.callbacks import BatchScoring, Callback, EpochScoring, LRScheduler
 from skorch.callbacks._metric import accuracy, is_array_of_labels
 from skorch.exceptions import StopTraining
+from skorch.history import History
 from skorch.tests.naming import name_of
 from skorch.tests.net.net_tools import EVENTS, Call, Dropout, Module, Spy, make_net, weights_of
 
@@ -441,7 +443,7 @@ class Naive(NeuralNet):
     def notify(self, method_name, **cb_kwargs):
         getattr(self, method_name)(self, **cb_kwargs)
         stop = None
-        for _, callback in [*self.callbacks_]:
+        for _, callback in self.callbacks_:
             try:
                 getattr(callback, method_name)(self, **cb_kwargs)
             except StopTraining as exc:
@@ -986,3 +988,80 @@ def test_weighted_accuracy(data):
     y = np.array([int(y) for _, y in valid])
     expected = accuracy_score(y, net.predict(valid), sample_weight=weights[valid.indices])
     assert net.history[-1, 'valid_acc'] == pytest.approx(expected)
+
+
+# ------------------------------------------------------------------- what users may do all the same
+
+
+def test_fit_within_no_grad(data):
+    torch.manual_seed(0)
+    expected = make_net(verbose=0).fit(*data).history[:, 'train_loss']
+    torch.manual_seed(0)
+    with torch.no_grad():
+        net = make_net(verbose=0).fit(*data)
+    assert net.history[:, 'train_loss'] == expected
+
+
+def test_callback_that_a_train_step_adds_is_called_at_once(data):
+    log = []
+
+    class Adds(NeuralNet):
+        def train_step(self, batch, **fit_params):
+            if len(self.history) == 1 and len(self.history[-1, 'batches']) == 1:
+                self.callbacks_.append(('late', Named(log, 'late')))
+            return super().train_step(batch, **fit_params)
+
+    net = make_net(cls=Adds, verbose=0, train_split=None, max_epochs=1).fit(*data)
+    assert len(log) >= net.history[-1, 'train_batch_count']
+
+
+def test_loss_that_is_no_tensor(data):
+    class Numpy(NeuralNet):
+        def train_step(self, batch, **fit_params):
+            step = super().train_step(batch, **fit_params)
+            return {'loss': np.float64(step['loss'].item()), 'y_pred': step['y_pred']}
+
+    torch.manual_seed(0)
+    expected = make_net(verbose=0).fit(*data).history[:, 'train_loss']
+    torch.manual_seed(0)
+    assert make_net(cls=Numpy, verbose=0).fit(*data).history[:, 'train_loss'] == expected
+
+
+def test_evaluation_step_that_computes_gradients(data):
+    class Gradients(NeuralNet):
+        def evaluation_step(self, batch, training=False):
+            x = batch[0].clone().requires_grad_()
+            (gradient,) = torch.autograd.grad(self.module_(x).sum(), x)
+            return gradient
+
+    X, y = data
+    assert make_net(cls=Gradients, verbose=0).fit(X, y).predict_proba(X).shape == X.shape
+
+
+def test_method_that_wraps_one_for_own_batches_is_called_for_all(data):
+    seen = []
+
+    class All(EpochScoring):
+        @functools.wraps(EpochScoring.on_batch_end)
+        def on_batch_end(self, net, batch, training, **kwargs):
+            seen.append(training)
+            return super().on_batch_end(net, batch=batch, training=training, **kwargs)
+
+    score = All(lambda net, X, y: 0.0, name='zero')
+    make_net(verbose=0, callbacks=[score]).fit(*data)
+    assert set(seen) == {True, False}
+
+
+def test_record_batch_of_ones_own_gets_numbers(data, monkeypatch):
+    monkeypatch.setattr('skorch._history.is_computed_elsewhere', lambda value: True)
+    seen = []
+
+    class Own(History):
+        def record_batch(self, attr, value):
+            seen.append(type(value))
+            super().record_batch(attr, value)
+
+    net = make_net(verbose=0)
+    net.history = Own()
+    net.fit(*data)
+    assert set(seen) == {float, int}
