@@ -111,7 +111,8 @@ def watching_losses(net: Any, prefix: str) -> Iterator[Callable[[Any], None]]:
 
     def see(loss: Any) -> None:
         if not isinstance(loss, DeviceNumber):
-            _warn_unless_finite(net, prefix, [loss])
+            if not math.isfinite(loss):
+                _warn_unless_finite(net, prefix, [loss])
             return
         waiting.append(loss)
         if len(waiting) == _MOST_WAITING:

@@ -17,6 +17,7 @@ from skorch._convert import cast_floating, to_numpy
 
 # Name that torch.compile gives to a module inside the one that it makes.
 COMPILED = '_orig_mod'
+_TRAIN = nn.Module.train
 _AS_BEFORE: AbstractContextManager[None] = nullcontext()
 # Those of torch that spread a module over devices or processes; inside it is called 'module'.
 PARALLEL = (nn.parallel.DistributedDataParallel, nn.DataParallel)
@@ -147,8 +148,9 @@ def is_in_mode(module: nn.Module, training: bool) -> bool:
     modules: list[Any] = [module]
     for each in modules:
         if each is not None:
-            is_own = type(each).train is not nn.Module.train or 'train' in vars(each)
-            if each.training is not training or is_own:
+            if each.training is not training or type(each).train is not _TRAIN:
+                return False
+            if 'train' in each.__dict__:
                 return False
             if each._modules:
                 modules += each._modules.values()

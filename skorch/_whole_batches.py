@@ -252,9 +252,9 @@ def in_blocks(take: Callable[[int, int], Any], n: int, size: int) -> Iterator[An
             yield block
             batches_at_once = n_that_fit(block)
         else:
-            for first in range(0, stop - start, size):
-                # by .data it is no view, so that what a module does to it concerns no other batch
-                yield [part[first : first + size].data for part in block]
+            for parts in zip(*(part.split(size) for part in block), strict=True):
+                # by .data they are no views, so that what a module does to one concerns no other
+                yield [part.data for part in parts]
         start = stop
 
 
