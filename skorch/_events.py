@@ -131,8 +131,8 @@ def listeners(net: Any, event: str) -> Iterable[Any]:
 def nobody_listens(net: Any, training: bool) -> bool:
     """Tell whether a net need not notify anybody of the batches of the pass that begins.
 
-    So it is with the default callbacks and the training data. Then nothing that could change it
-    runs between the batches.
+    So it is with the default callbacks and the training data, and where the steps are those of this
+    package: then nothing that could change it runs between the batches.
 
     Parameters
     ----------

@@ -166,7 +166,7 @@ def unknown_fit_params_message(method: str, names: Iterable[str]) -> str:
 
 def is_stock(method: Any) -> bool:
     """Tell methods of this package from overriding ones; its tests override as users do."""
-    package, _, module = getattr(method, '__module__', '').partition('.')
+    package, _, module = (getattr(method, '__module__', None) or '').partition('.')
     return package == 'skorch' and module.partition('.')[0] != 'tests'
 
 

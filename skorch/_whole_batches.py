@@ -21,6 +21,7 @@ from torch.utils.data import (
     TensorDataset,
     default_collate,
 )
+from torch.utils.data._utils.collate import default_collate_fn_map
 
 from skorch._convert import is_on_cpu
 from skorch._indexing import check_indexing, is_container, is_pandas_ndframe
@@ -32,6 +33,8 @@ from skorch.dataset import Dataset, get_len, has_own_items
 STOCK_SETTINGS = {'batch_size', 'shuffle', 'drop_last'}
 # Bytes that are taken together at most, and of which torch aligns memory to a multiple.
 BLOCK, ALIGNMENT = 2**18, 64
+# how torch collates each type; somebody may register others
+_COLLATED_AS = dict(default_collate_fn_map)
 
 
 # ----------------------------------------------------------------------- a dataset: its batches
@@ -272,4 +275,4 @@ def is_stock_collate(collate_fn: Any) -> bool:
     """Tell whether the items of a batch would be collated by torch's own function."""
     if isinstance(collate_fn, RowParamsCollate):
         collate_fn = collate_fn.collate_fn
-    return collate_fn is default_collate
+    return collate_fn is default_collate and default_collate_fn_map == _COLLATED_AS

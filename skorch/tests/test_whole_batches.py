@@ -25,6 +25,7 @@ from torch.utils.data import (
     WeightedRandomSampler,
     default_collate,
 )
+from torch.utils.data._utils.collate import default_collate_fn_map
 
 from skorch import NeuralNet, NeuralNetBinaryClassifier, NeuralNetClassifier, NeuralNetRegressor
 from skorch._batching import make_iterator
@@ -1426,3 +1427,11 @@ def test_whole_batches_is_a_bool(value):
     dataset = Dataset(NUMBERS, Y)
     with pytest.raises(TypeError, match='whole_batches has to be True or False, got'):
         make_iterator(DataLoader, dataset, dataset, {'batch_size': 2}, whole_batches=value)
+
+
+def test_registered_way_to_collate_is_used(monkeypatch):
+    dataset = Dataset(NUMBERS, Y)
+    loader = make_iterator(DataLoader, dataset, dataset, {'batch_size': N})
+    monkeypatch.setitem(default_collate_fn_map, np.ndarray, lambda batch, **kwargs: 'mine')
+    ((X, _),) = loader
+    assert X == 'mine'
