@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -18,6 +18,7 @@ from skorch._convert import cast_floating, to_numpy
 # Name that torch.compile gives to a module inside the one that it makes.
 COMPILED = '_orig_mod'
 _TRAIN = nn.Module.train
+LARGE = 2**26  # bytes
 _AS_BEFORE: AbstractContextManager[None] = nullcontext()
 # Those of torch that spread a module over devices or processes; inside it is called 'module'.
 PARALLEL = (nn.parallel.DistributedDataParallel, nn.DataParallel)
@@ -47,6 +48,12 @@ def first_of(value: Any) -> Any:
     if isinstance(value, Mapping):
         return next(iter(value.values()))
     return value
+
+
+def rows_if_large(X: Any) -> int | None:
+    """Return the number of rows of an array or tensor that takes a lot of memory, else None."""
+    nbytes = getattr(X, 'nbytes', None)
+    return len(X) if isinstance(nbytes, int) and nbytes > LARGE else None
 
 
 def detached(value: Any) -> Any:
@@ -100,14 +107,44 @@ def _is_like(first: torch.Tensor, out: Any) -> bool:
     return type(out) is torch.Tensor and out.dtype is first.dtype and out.ndim == first.ndim
 
 
-def concatenated_array(outputs: list[Any]) -> np.ndarray:
-    """Join the outputs of batches, tensors or arrays, to one array."""
-    check_any(outputs)
-    first = outputs[0]
+def concatenated_array(outputs: Iterable[Any], n_rows: int | None = None) -> np.ndarray:
+    """Join the outputs of batches, tensors or arrays, to one array.
+
+    Parameters
+    ----------
+    outputs : iterable of tensor or array
+    n_rows : int or None
+        Number of rows to reserve memory for. Kept one by one, small outputs between large batches
+        would keep the memory of those from being used again.
+
+    """
+    outputs = iter(outputs)
+    parts = [] if n_rows is None else _gathered(outputs, n_rows)
+    parts += outputs
+    check_any(parts)
     # one conversion instead of one for each batch, where torch joins them as numpy does
-    if type(first) is torch.Tensor and first.ndim and all(_is_like(first, out) for out in outputs):
-        return to_numpy(torch.cat(outputs))
-    return np.concatenate([to_numpy(out) for out in outputs], axis=0)
+    if _is_joinable(parts[0]) and all(_is_like(parts[0], part) for part in parts):
+        return to_numpy(torch.cat(parts) if len(parts) > 1 else parts[0])
+    return np.concatenate([to_numpy(part) for part in parts], axis=0)
+
+
+def _gathered(outputs: Iterator[Any], n_rows: int) -> list[Any]:
+    """Return outputs in one tensor, and behind it the first one that does not fit into it."""
+    first: Any = next(outputs, None)
+    if not _is_joinable(first) or len(first) >= n_rows:
+        return [] if first is None else [first]
+    gathered, end = first.new_empty((n_rows, *first.shape[1:])), len(first)
+    gathered[:end] = first
+    for out in outputs:
+        if not _is_like(first, out) or out.shape[1:] != first.shape[1:] or end + len(out) > n_rows:
+            return [gathered[:end], out]
+        gathered[end : end + len(out)] = out
+        end += len(out)
+    return [gathered[:end]]
+
+
+def _is_joinable(out: Any) -> bool:
+    return type(out) is torch.Tensor and out.ndim > 0 and not out.requires_grad
 
 
 def as_floating(x: Any, module: Any) -> Any:

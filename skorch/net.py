@@ -53,6 +53,7 @@ from skorch._structures import (
     first_of,
     grad_mode,
     is_in_mode,
+    rows_if_large,
     with_arguments,
     with_weight,
 )
@@ -809,7 +810,8 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
         is_own = not (is_stock(self.evaluation_step) and is_stock(self.forward_iter))
         with grad_mode(is_own and torch.is_grad_enabled()), observing_at_once():
             outputs = self.forward_iter(X, training=False)
-            return concatenated_array([nonlinearity(first_of(out)) for out in outputs])
+            results = (nonlinearity(first_of(out)) for out in outputs)
+            return concatenated_array(results, rows_if_large(X))
 
     def _get_predict_nonlinearity(self) -> Callable[[Any], Any]:
         self.check_is_fitted()

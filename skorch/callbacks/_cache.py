@@ -15,6 +15,7 @@ from skorch.dataset import get_len
 from skorch.utils import to_device
 
 _UNSET: Any = object()
+SMALL = 2**16  # bytes
 
 
 def resolve_caching(net: Any, own: Any) -> bool:
@@ -37,7 +38,9 @@ def resolve_caching(net: Any, own: Any) -> bool:
 
 def _detach_leaf(value: Any) -> Any:
     if isinstance(value, torch.Tensor):
-        return value.detach().cpu()
+        value = value.detach().cpu()
+        # a small output that is kept would cut up the memory of the large batch before it
+        return value.clone() if value.nbytes < SMALL else value
     if isinstance(value, PackedSequence):
         return value._replace(data=value.data.detach()).cpu()
     return value

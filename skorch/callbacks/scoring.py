@@ -338,7 +338,7 @@ class EpochScoring(ScoringBase):
         if training != self.on_train or not resolve_caching(net, self.use_caching):
             return
         _, y = unpack_data(batch)
-        self.y_trues_.append(_user_labels(net, y))
+        self.y_trues_.append(detach(_user_labels(net, y)))
         self.y_preds_.append(detach(y_pred))
         weight = _batch_weight(batch)
         if weight is not None:

@@ -6,6 +6,8 @@ import copy
 import itertools
 import multiprocessing
 import pickle
+import subprocess
+import sys
 import warnings
 from collections import UserDict, namedtuple
 from collections.abc import Mapping
@@ -1435,3 +1437,11 @@ def test_registered_way_to_collate_is_used(monkeypatch):
     monkeypatch.setitem(default_collate_fn_map, np.ndarray, lambda batch, **kwargs: 'mine')
     ((X, _),) = loader
     assert X == 'mine'
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != 'linux', reason='the use of memory is read from /proc')
+def test_memory_beyond_the_data():
+    program = [sys.executable, '-m', 'skorch.tests.batch_memory']
+    done = subprocess.run(program, capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 0.1 * 400e6
