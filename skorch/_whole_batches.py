@@ -120,9 +120,11 @@ def _of_subset(subset: Subset) -> Take | None:
 
     def take_chosen(rows: Any) -> Any:
         places = places_of(rows)
+        first, last = int(places[0]), int(places[-1])
         # where a fold is held out, most of the other rows follow one another
-        if type(rows) is slice and (places[1:] - places[:-1] == 1).all():
-            return take_whole(slice(int(places[0]), int(places[-1]) + 1))
+        may_follow = type(rows) is slice and last - first == len(places) - 1
+        if may_follow and (places[1:] - places[:-1] == 1).all():
+            return take_whole(slice(first, last + 1))
         return take_whole(torch.from_numpy(places))
 
     return take_chosen
@@ -255,20 +257,42 @@ def in_blocks(take: Callable[[int, int], Any], n: int, size: int) -> Iterator[An
             yield block
             batches_at_once = n_that_fit(block)
         else:
-            for parts in zip(*(part.split(size) for part in block), strict=True):
-                # by .data they are no views, so that what a module does to one concerns no other
-                yield [part.data for part in parts]
+            yield from pieces_of(block, size)
         start = stop
 
 
 def n_that_fit(batch: Any) -> int:
-    """Return how many batches to take together; 1 where they are large, or no list of tensors."""
-    if type(batch) is not list or not all(is_on_cpu(part) for part in batch):
+    """Return how many batches to take together; 1 where they are large, or hold anything else."""
+    tensors = tensors_in(batch)
+    if not all(is_on_cpu(each) for each in tensors):
         return 1
-    sizes = [part.nbytes for part in batch]
+    sizes = [each.nbytes for each in tensors]
     # each batch has to begin where memory that was made for it alone would
     is_aligned = all(size % ALIGNMENT == 0 for size in sizes)
     return max(1, BLOCK // max(sum(sizes), 1)) if is_aligned else 1
+
+
+def tensors_in(batch: Any) -> list[Any]:
+    """Return all that is in lists and dicts."""
+    if type(batch) is dict:
+        batch = list(batch.values())
+    return [each for part in batch for each in tensors_in(part)] if type(batch) is list else [batch]
+
+
+def pieces_of(block: Any, size: int) -> list[Any]:
+    """Cut tensors, and those in lists and dicts, into batches of a size.
+
+    By ``.data`` they are no views, so that what a module does to one concerns no other.
+
+    """
+    if type(block) is list:
+        return [
+            list(parts) for parts in zip(*(pieces_of(part, size) for part in block), strict=True)
+        ]
+    if type(block) is dict:
+        batches = pieces_of(list(block.values()), size)
+        return [dict(zip(block, parts, strict=True)) for parts in batches]
+    return [part.data for part in block.split(size)]
 
 
 def is_stock_collate(collate_fn: Any) -> bool:
