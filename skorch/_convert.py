@@ -241,10 +241,7 @@ def to_tensor(X: Any, device: Any, accept_sparse: bool = False) -> Any:
             )
         return to_device(_sparse_to_tensor(X), device)
     if isinstance(X, Mapping):
-        return {
-            key: x if is_on_cpu(x) and device == 'cpu' else to_tensor(x, device, accept_sparse)
-            for key, x in X.items()
-        }
+        return {key: to_tensor(x, device, accept_sparse) for key, x in X.items()}
     if isinstance(X, (list, tuple)):
         if is_list_of_rows(X):
             return to_device(torch.tensor(X), device)

@@ -12,7 +12,7 @@ import torch
 
 from skorch._checks import nearest
 from skorch._device_numbers import DeviceNumber, is_computed_elsewhere
-from skorch._rowparams import RowBatch
+from skorch._rowparams import rows_of
 from skorch._structures import first_of
 from skorch.dataset import get_len
 
@@ -163,8 +163,8 @@ def figures_of(batch: Any, step: Mapping[str, Any], history: Any) -> dict[str, A
         'loss': _loss_for(history, loss) if is_computed_elsewhere(loss) else loss.item(),
         'batch_size': _batch_size(first_of(batch)),
     }
-    if isinstance(batch, RowBatch) and 'sample_weight' in batch.row_params:
-        figures['batch_weight'] = batch.row_params['sample_weight'].sum().item()
+    if 'sample_weight' in rows_of(batch):
+        figures['batch_weight'] = rows_of(batch)['sample_weight'].sum().item()
     return figures
 
 

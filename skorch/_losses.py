@@ -24,7 +24,6 @@ from skorch._loss_kinds import (
     CROSS_ENTROPY_LOSSES,
     ELEMENTWISE_LOSSES,
     PAIRING_FUNCTIONS,
-    STOCK_LOSSES,
     has_own_forward,
     is_loss,
     setting_of,
@@ -91,9 +90,9 @@ def fit_together(criterion: Any, y_pred: Any, y_true: Any) -> bool:
     """Tell the usual case, in which a stock criterion takes prediction and target as they are."""
     if type(y_pred) is not torch.Tensor or type(y_true) is not torch.Tensor:
         return False
-    if type(criterion) in (nn.CrossEntropyLoss, nn.NLLLoss):
+    if type(criterion) in CLASS_INDEX_LOSSES:
         return y_true.dtype is torch.int64 and y_pred.ndim == y_true.ndim + 1
-    is_elementwise = type(criterion) in STOCK_LOSSES and type(criterion) in ELEMENTWISE_LOSSES
+    is_elementwise = type(criterion) in ELEMENTWISE_LOSSES
     return is_elementwise and y_pred.shape == y_true.shape and y_pred.dtype is y_true.dtype
 
 

@@ -1,4 +1,4 @@
-"""Which optimizers have to evaluate the loss themselves."""
+"""Steps of optimizers: which have to evaluate the loss themselves, and old gradients."""
 
 from __future__ import annotations
 

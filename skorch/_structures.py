@@ -17,11 +17,12 @@ from skorch._convert import cast_floating, to_numpy
 
 # Name that torch.compile gives to a module inside the one that it makes.
 COMPILED = '_orig_mod'
-_TRAIN = nn.Module.train
-LARGE = 2**26  # bytes
-_AS_BEFORE: AbstractContextManager[None] = nullcontext()
 # Those of torch that spread a module over devices or processes; inside it is called 'module'.
 PARALLEL = (nn.parallel.DistributedDataParallel, nn.DataParallel)
+# Bytes of data from which on it shows how the outputs of its batches are kept.
+LARGE = 2**26
+_TRAIN = nn.Module.train  # as it is now, since somebody may replace it
+_AS_BEFORE: AbstractContextManager[None] = nullcontext()
 
 
 def inner_module(component: Any) -> Any:

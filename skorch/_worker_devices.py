@@ -87,8 +87,6 @@ def enter_worker_device(device: Any) -> Any:
     A module may make tensors on plain ``'cuda'``, which have to be where its parameters are.
 
     """
-    if not _is_undecided(device):
-        return device
     found = worker_device(device)
     if found is not device:
         torch.cuda.set_device(found)
