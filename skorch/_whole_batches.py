@@ -253,11 +253,12 @@ def in_blocks(take: Callable[[int, int], Any], n: int, size: int) -> Iterator[An
     while start < n:
         stop = min(start + batches_at_once * size, n)
         block = take(start, stop)
-        if batches_at_once == 1:
-            yield block
-            batches_at_once = n_that_fit(block)
-        else:
+        if stop - start > size:
             yield from pieces_of(block, size)
+        else:
+            yield block
+            if batches_at_once == 1 and n - stop > size:
+                batches_at_once = n_that_fit(block)
         start = stop
 
 
@@ -282,7 +283,7 @@ def tensors_in(batch: Any) -> list[Any]:
 def pieces_of(block: Any, size: int) -> list[Any]:
     """Cut tensors, and those in lists and dicts, into batches of a size.
 
-    By ``.data`` they are no views, so that what a module does to one concerns no other.
+    They are no views, to torch, so that what a module does to one concerns no other.
 
     """
     if type(block) is list:
@@ -292,7 +293,7 @@ def pieces_of(block: Any, size: int) -> list[Any]:
     if type(block) is dict:
         batches = pieces_of(list(block.values()), size)
         return [dict(zip(block, parts, strict=True)) for parts in batches]
-    return [part.data for part in block.split(size)]
+    return block.unsafe_split(size)
 
 
 def is_stock_collate(collate_fn: Any) -> bool:

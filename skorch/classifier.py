@@ -11,7 +11,6 @@ from sklearn.base import ClassifierMixin
 from torch import nn
 
 from skorch._checks import check_threshold
-from skorch._convert import is_on_cpu
 from skorch._label_learning import LabelsMixin
 from skorch._labels import (
     are_consecutive,
@@ -30,7 +29,6 @@ from skorch._losses import (
     are_log_probabilities,
     as_probabilities,
     out_of_bounds_message,
-    refuse_targets_beyond_outputs,
 )
 from skorch._rowparams import current_weight, weighted_by
 from skorch._structures import one_column
@@ -182,8 +180,6 @@ class _Classifier(ClassifierMixin, LabelsMixin, NeuralNet):
         if training and vars(self).get('_learns_labels_from_batches_'):
             self._learn_labels_of_batch(y_true)
         try:
-            if not is_on_cpu(y_pred):
-                refuse_targets_beyond_outputs(self.criterion_, y_pred, y_true)
             if not training or 'class_weight_' not in vars(self):
                 return super().get_loss(y_pred, y_true, *args, **kwargs)
             with weighted_by(self._weight_of_rows(y_true, current_weight())):
@@ -195,6 +191,12 @@ class _Classifier(ClassifierMixin, LabelsMixin, NeuralNet):
     def _output_for_criterion(self, y_pred: Any) -> Any:
         return y_pred
 
+    def _is_loss_plain(self, training: bool) -> bool:
+        known = vars(self)
+        if training and (known.get('_learns_labels_from_batches_') or 'class_weight_' in known):
+            return False
+        return type(self).get_loss is _GET_LOSS and 'get_loss' not in known
+
     def _weight_of_rows(self, y_true: Any, sample_weight: Any) -> torch.Tensor:
         codes = torch.as_tensor(y_true).to('cpu', torch.int64).reshape(-1)
         ignored = ignored_label(self.criterion_)
@@ -202,6 +204,9 @@ class _Classifier(ClassifierMixin, LabelsMixin, NeuralNet):
             codes = codes.masked_fill(codes == ignored, 0)
         weight = torch.as_tensor(self.class_weight_)[codes]
         return weight if sample_weight is None else weight * sample_weight.to('cpu', weight.dtype)
+
+
+_GET_LOSS = _Classifier.get_loss  # as it is now, since somebody may replace it
 
 
 class NeuralNetClassifier(_Classifier):
@@ -240,6 +245,9 @@ class NeuralNetClassifier(_Classifier):
             # told once, since every look at a value waits for the device
             self._log_probabilities_ = are_log_probabilities(y_pred.detach(), eps)
         return y_pred if self._log_probabilities_ else torch.log(y_pred + eps)
+
+    def _is_loss_plain(self, training: bool) -> bool:
+        return super()._is_loss_plain(training) and not is_loss(self.criterion_, NLL_LOSSES)
 
     def _get_predict_nonlinearity(self) -> Any:
         nonlinearity = super()._get_predict_nonlinearity()

@@ -19,13 +19,14 @@ from torch.utils.data import DataLoader
 from skorch import _batching, _persistence, _randomness
 from skorch._checks import backward, callable_param, made, number_of_epochs, split_in_two
 from skorch._components import ComponentsMixin, is_loss_function
-from skorch._convert import rows_to_array
+from skorch._convert import is_on_cpu, rows_to_array
+from skorch._direct_steps import direct_step, knows_methods
 from skorch._endings import ended_regularly, watching_losses
 from skorch._events import EventsMixin, listening, nobody_listens, nobody_listens_now
 from skorch._features import check_features
 from skorch._history import figures_of
 from skorch._launch import partial_fit_in_processes, processes_of
-from skorch._losses import loss_of_batch
+from skorch._losses import loss_of_batch, refuse_targets_beyond_outputs
 from skorch._optimizer_steps import steps_without_closure, zero_grad
 from skorch._params import OwnDefault, ParamsMixin, as_before_on_error
 from skorch._persistence import caller_options, is_old, state_of_today, torch_load_options
@@ -52,8 +53,9 @@ from skorch._structures import (
     explain_dtype_error,
     first_of,
     grad_mode,
-    is_in_mode,
+    parts_of,
     rows_if_large,
+    set_mode,
     with_arguments,
     with_weight,
 )
@@ -87,6 +89,7 @@ from skorch.utils import (  # noqa: F401  likewise
 __all__ = ['NeuralNet']
 
 
+@knows_methods
 class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
     """scikit-learn estimator around a PyTorch module.
 
@@ -462,16 +465,21 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
             return
         batch_count = 0
         is_quiet = nobody_listens(self, training)
+        direct = None if fit_params else direct_step(self, step_fn, is_quiet)
         with watching_losses(self, prefix) as watch:
             for batch in iterator:
                 if is_quiet:
-                    self.on_batch_begin(self, batch=batch, training=training)
+                    self.history.new_batch()
                 else:
                     self.notify('on_batch_begin', batch=batch, training=training)
-                step = call_with_rows(step_fn, batch, fit_params)
+                if direct is None:
+                    step = call_with_rows(step_fn, batch, fit_params)
+                else:
+                    step = direct(batch)
                 batch, step, figures = self._finished_batch(batch, step, training)
+                record = self.history.record_batch
                 for name, value in figures.items():
-                    self.history.record_batch(f'{prefix}_{name}', value)
+                    record(f'{prefix}_{name}', value)
                 watch(figures['loss'])
                 if not is_quiet:
                     self.notify('on_batch_end', batch=batch, training=training, **detached(step))
@@ -578,8 +586,9 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
         """Switch modules and criteria to training or evaluation mode."""
         for name in (*self._modules, *self._criteria):
             component = getattr(self, name + '_')
-            if isinstance(component, nn.Module) and not is_in_mode(component, training):
-                component.train(training)
+            if isinstance(component, nn.Module):
+                parts = parts_of(component)
+                component.train(training) if parts is None else set_mode(parts, training)
 
     def get_train_step_accumulator(self) -> FirstStepAccumulator:
         """Return what keeps the result of a step if the optimizer evaluates it repeatedly."""
@@ -598,16 +607,19 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
             step = self.train_step_single(batch, **fit_params)
             accumulator.store_step(step)
             if not nobody_listens_now(self):
-                self.notify(
-                    'on_grad_computed',
-                    named_parameters=TeeGenerator(self.get_all_learnable_params()),
-                    batch=batch,
-                    training=True,
-                )
+                self._notify_grad_computed(batch)
             return step['loss']
 
         self._step_optimizer(step_fn)
         return accumulator.get_step()
+
+    def _notify_grad_computed(self, batch: Any) -> None:
+        self.notify(
+            'on_grad_computed',
+            named_parameters=TeeGenerator(self.get_all_learnable_params()),
+            batch=batch,
+            training=True,
+        )
 
     def _step_optimizer(self, step_fn: Callable[[], Any]) -> None:
         closure: Callable[[], Any] | None = step_fn
@@ -729,8 +741,14 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
         tensor
 
         """
+        if not is_on_cpu(y_pred):
+            refuse_targets_beyond_outputs(self.criterion_, y_pred, y_true)
         y_true = to_tensor(y_true, device=self.device)
         return loss_of_batch(self.criterion_, y_pred, y_true, current_weight())
+
+    def _is_loss_plain(self, training: bool) -> bool:
+        """Tell whether ``get_loss`` only calls the criterion if prediction and target fit."""
+        return type(self).get_loss is _GET_LOSS and 'get_loss' not in vars(self)
 
     # ------------------------------------------------------------------------------- prediction
 
@@ -947,3 +965,6 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
             state = state_of_today(self, state, plan)
         self.__dict__.update(state)
         _persistence.mend_optimizers(self)
+
+
+_GET_LOSS = NeuralNet.get_loss  # as it is now, since somebody may replace it

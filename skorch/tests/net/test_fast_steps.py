@@ -17,7 +17,7 @@ from torch import nn
 from skorch import NeuralNet, NeuralNetBinaryClassifier, NeuralNetClassifier, NeuralNetRegressor
 from skorch._endings import complete_epoch
 from skorch._optimizer_steps import steps_without_closure
-from skorch._structures import is_in_mode
+from skorch._structures import parts_of, set_mode
 from skorch.callbacks import BatchScoring, Callback, EpochScoring, LRScheduler
 from skorch.callbacks._metric import accuracy, is_array_of_labels
 from skorch.exceptions import StopTraining
@@ -127,16 +127,39 @@ def test_modes_in_predictions(data):
     assert {value for _, modes in net.module_.log for value in modes.values()} == {False}
 
 
+class Sized(Dropout):
+    def __len__(self):
+        return 0
+
+
+class NotesAttributes(nn.Module):
+    def __setattr__(self, name, value):
+        self.__dict__.setdefault('noted', []).append(name)
+        super().__setattr__(name, value)
+
+
 @pytest.mark.parametrize('training', [True, False])
-def test_is_in_mode(training):
-    module = nn.Sequential(nn.Linear(1, 1), nn.Sequential(nn.Dropout(), nn.BatchNorm1d(1)))
-    assert is_in_mode(module.train(training), training)
-    assert not is_in_mode(module, not training)
-    module[1][1].train(not training)
-    assert not is_in_mode(module, training)
-    assert is_in_mode(module.train(training), training)
+def test_set_mode(training):
+    module = nn.Sequential(nn.Linear(1, 1), Sized())
     module.register_module('none', None)
-    assert is_in_mode(module, training)
+    parts = parts_of(module)
+    assert parts is not None
+    assert set(parts) == set(module.modules())
+    module.train(not training)
+    module[1].norm.train(training)
+    set_mode(parts, training)
+    assert {part.training for part in module.modules()} == {training}
+
+
+@pytest.mark.parametrize('part', [Frozen, NotesAttributes])
+def test_modules_that_switch_their_mode_in_their_own_way(part):
+    assert parts_of(nn.Sequential(nn.Linear(1, 1), nn.Sequential(part()))) is None
+
+
+def test_module_with_a_train_of_its_own():
+    module = nn.Sequential(nn.Linear(1, 1))
+    module[0].train = lambda mode=True: module[0]
+    assert parts_of(module) is None
 
 
 class Scripted(nn.Module):

@@ -1,0 +1,419 @@
+"""Steps in one piece do what the methods of the net do, to the bit."""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import dataclass, field
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, default_collate
+
+from skorch import NeuralNet, NeuralNetBinaryClassifier, NeuralNetClassifier, NeuralNetRegressor
+from skorch._direct_steps import direct_step
+from skorch.callbacks import GradientNormClipping, LRScheduler
+from skorch.history import History
+from skorch.tests.net.net_tools import Call, Dropout, Module, make_net, weights_of
+
+# what differs from run to run
+TIMES = ('dur',)
+
+
+def by_methods(cls):
+    """Return a subclass that overrides a step without changing what it does."""
+
+    class Overriding(cls):
+        def train_step(self, batch, **fit_params):
+            return super().train_step(batch, **fit_params)
+
+        def validation_step(self, batch, **fit_params):
+            return super().validation_step(batch, **fit_params)
+
+    return Overriding
+
+
+def figures(history):
+    return [{k: v for k, v in row.items() if k not in TIMES} for row in history.to_list()]
+
+
+def trained(cls, data, options, fit_params):
+    torch.manual_seed(0)
+    net = make_net(cls=cls, **options)
+    return net.fit(*data, **fit_params)
+
+
+class Named(Dropout):
+    def forward(self, left, right):
+        return super().forward(torch.cat([left, right], 1))
+
+
+class Double(Module):
+    def __init__(self):
+        super().__init__()
+        self.double()
+
+
+class Probabilities(Module):
+    def forward(self, X):
+        return super().forward(X).softmax(1)
+
+
+class Logit(Module):
+    def __init__(self, **kwargs):
+        super().__init__(n_out=1, **kwargs)
+
+
+class FlatLogit(Logit):
+    def forward(self, X):
+        return super().forward(X).squeeze(1)
+
+
+class OnlyComplex(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(2, dtype=torch.complex64))
+
+    def forward(self, X):
+        return X[:, :2] * self.scale.real
+
+
+class SwitchesPart(Dropout):
+    """Puts a part into evaluation mode itself, as one does to freeze it."""
+
+    def forward(self, X):
+        self.norm.eval()
+        return super().forward(X)
+
+
+class Tuples(Module):
+    def forward(self, X):
+        out = super().forward(X)
+        return out, out.sum()
+
+
+class LossOfFirst(NeuralNetClassifier):
+    def get_loss(self, y_pred, y_true, *args, **kwargs):
+        return super().get_loss(y_pred[0], y_true, *args, **kwargs)
+
+
+class Scales(NeuralNetClassifier):
+    def infer(self, x, **fit_params):
+        return super().infer(x / 2, **fit_params)
+
+
+def as_tuple(items):
+    return tuple(default_collate(items))
+
+
+@dataclass
+class Case:
+    """A training; ``change`` makes other data of the classification data."""
+
+    cls: type = NeuralNetClassifier
+    options: dict[str, Any] = field(default_factory=dict)
+    change: Any = None
+    fit_params: dict[str, Any] = field(default_factory=dict)
+
+
+def in_two(X, y):
+    return {'left': X[:, :5], 'right': X[:, 5:]}, y
+
+
+def floats(X, y):
+    return X, y.astype('float32')
+
+
+def columns(X, y):
+    return X, y.astype('float32')[:, None]
+
+
+WEIGHTS = np.linspace(0.1, 2, 200).astype('float32')
+CASES = {
+    'classifier': Case(),
+    'net': Case(NeuralNet),
+    'dropout': Case(options={'module': Dropout}),
+    'shuffled': Case(options={'module': Dropout, 'iterator_train__shuffle': True}),
+    'rows by the loader': Case(options={'whole_batches': False}),
+    'tuples': Case(options={'iterator_train__collate_fn': as_tuple}),
+    'double precision': Case(change=lambda X, y: (X.astype('float64'), y)),
+    'double module': Case(options={'module': Double}),
+    'int32 targets': Case(change=lambda X, y: (X, y.astype('int32'))),
+    'labels': Case(change=lambda X, y: (X, np.array(['no', 'yes'])[y])),
+    'tensors': Case(change=lambda X, y: (torch.as_tensor(X), torch.as_tensor(y))),
+    'dict': Case(options={'module': Named}, change=in_two),
+    'complex parameters': Case(options={'module': OnlyComplex}),
+    'probabilities': Case(options={'module': Probabilities, 'criterion': nn.NLLLoss}),
+    'weights of rows': Case(fit_params={'sample_weight': WEIGHTS}),
+    'weights of classes': Case(options={'class_weight': 'balanced'}),
+    'weights in the criterion': Case(options={'criterion__weight': torch.tensor([1.0, 3.0])}),
+    'own loss': Case(LossOfFirst, {'module': Tuples, 'callbacks__valid_acc': None}),
+    'own infer': Case(Scales),
+    'part switched by the module': Case(options={'module': SwitchesPart}),
+    'binary': Case(NeuralNetBinaryClassifier, {'module': Logit, 'criterion': nn.BCEWithLogitsLoss}),
+    'flat binary': Case(
+        NeuralNetBinaryClassifier, {'module': FlatLogit, 'criterion': nn.BCEWithLogitsLoss}
+    ),
+    'regressor': Case(NeuralNetRegressor, {'module': Logit, 'criterion': nn.MSELoss}, columns),
+    'flat targets': Case(NeuralNetRegressor, {'module': Logit, 'criterion': nn.MSELoss}, floats),
+    'adam': Case(options={'optimizer': torch.optim.Adam}),
+    'LBFGS': Case(options={'optimizer': torch.optim.LBFGS}),
+    'rate per batch': Case(
+        options={'callbacks': [LRScheduler('StepLR', step_size=2, gamma=0.5, step_every='batch')]}
+    ),
+    'clipped': Case(options={'callbacks': [GradientNormClipping(0.01)]}),
+    'gradients recorded nowhere': Case(options={'callbacks': []}),
+}
+
+
+@pytest.mark.bit_exact
+@pytest.mark.parametrize('name', CASES)
+def test_same_training(data, name):
+    case = CASES[name]
+    changed = case.change(*data) if case.change else data
+    nets = [
+        trained(cls, changed, case.options, case.fit_params)
+        for cls in (case.cls, by_methods(case.cls))
+    ]
+    np.testing.assert_array_equal(*map(weights_of, nets))
+    assert figures(nets[0].history) == figures(nets[1].history)
+
+
+@pytest.mark.parametrize('training', [True, False])
+def test_stock_net_takes_the_direct_way(data, device, training):
+    net = make_net(device).initialize()
+    step_fn = net.train_step if training else net.validation_step
+    step = direct_step(net, step_fn, is_quiet=True)
+    result = step([*map(torch.as_tensor, data)])
+    assert set(result) == {'loss', 'y_pred'}
+    assert result['loss'].requires_grad is training
+    assert net.module_.training is training
+
+
+def test_step_of_somebody_else_is_left_as_it_is():
+    net, other = make_net().initialize(), make_net().initialize()
+    for step_fn in (print, lambda batch: None, other.train_step, net.evaluation_step):
+        assert direct_step(net, step_fn, is_quiet=True) is None
+
+
+# ----------------------------------------------------------------- whoever overrides a method
+
+
+OVERRIDABLE = (
+    'train_step',
+    'train_step_single',
+    'validation_step',
+    'infer',
+    'get_loss',
+    'get_train_step_accumulator',
+    '_step_optimizer',
+    '_zero_grad_optimizer',
+    '_set_training',
+    'on_grad_computed',
+)
+
+
+def noting(method, log):
+    def note(*args, **kwargs):
+        log.append(method.__name__)
+        return method(*args, **kwargs)
+
+    return note
+
+
+def calls_on_a_subclass(name, data, options):
+    log = []
+    own = noting(getattr(NeuralNet, name), log)
+    make_net(cls=type('Own', (NeuralNet,), {name: own}), **options).fit(*data)
+    return len(log)
+
+
+def calls_on_the_class(name, data, options):
+    log = []
+    with patch.object(NeuralNet, name, noting(getattr(NeuralNet, name), log)):
+        make_net(**options).fit(*data)
+    return len(log)
+
+
+def calls_on_the_instance(name, data, options):
+    net, log = make_net(**options), []
+    setattr(net, name, noting(getattr(net, name), log))
+    net.fit(*data)
+    return len(log)
+
+
+def calls_in_a_mock(name, data, options):
+    # it has the name and the module of what it stands for
+    own = getattr(NeuralNet, name)
+    with patch.object(NeuralNet, name, autospec=True, side_effect=own) as mocked:
+        make_net(**options).fit(*data)
+        return mocked.call_count
+
+
+@pytest.mark.parametrize('name', OVERRIDABLE)
+def test_overriding_methods_are_called(data, device, name):
+    listener = Call('on_grad_computed', lambda *args, **kwargs: None)
+    options = {'device': device, 'max_epochs': 1, 'callbacks': [listener]}
+    everywhere = {
+        count(name, data, options)
+        for count in (
+            calls_on_a_subclass,
+            calls_on_the_class,
+            calls_on_the_instance,
+            calls_in_a_mock,
+        )
+    }
+    # four batches to train on, one to validate with
+    expected = {'validation_step': 1, 'infer': 5, 'get_loss': 5, '_set_training': 5}
+    assert everywhere == {expected.get(name, 4)}
+
+
+# --------------------------------------------------------- what somebody changes between batches
+
+
+def other_module(net, **kwargs):
+    torch.manual_seed(1)
+    net.module_ = Module(hidden=4)
+
+
+def other_optimizer(net, **kwargs):
+    net.optimizer_ = torch.optim.LBFGS(net.module_.parameters(), lr=0.1)
+
+
+def other_criterion(net, **kwargs):
+    net.criterion_ = nn.MultiMarginLoss()
+
+
+def other_dtype(net, **kwargs):
+    net.module_.double()
+
+
+def other_mode(net, **kwargs):
+    net.module_.eval()
+
+
+def other_part(net, **kwargs):
+    torch.manual_seed(1)
+    net.module_.act = nn.Sequential(nn.Tanh(), nn.Dropout(0.5))
+
+
+def frozen_part(net, **kwargs):
+    net.module_.first.requires_grad_(False)
+
+
+def other_group(net, **kwargs):
+    extra = nn.Parameter(torch.ones(2))
+    extra.grad = torch.ones(2)
+    net.optimizer_.add_param_group({'params': [extra], 'lr': 0.5})
+
+
+def wrapped_step(net, **kwargs):
+    net.optimizer_.register_step_post_hook(lambda *args: net.module_.second.bias.data.zero_())
+
+
+CHANGES = [
+    *(other_module, other_optimizer, other_criterion, other_dtype, other_mode, other_part),
+    *(frozen_part, other_group, wrapped_step),
+]
+
+
+@pytest.mark.bit_exact
+@pytest.mark.parametrize('event', ['on_batch_begin', 'on_batch_end'])
+@pytest.mark.parametrize('change', CHANGES)
+def test_what_a_callback_changes_counts_from_the_next_batch(data, event, change):
+    nets = [
+        trained(cls, data, {'callbacks': [Call(event, change, at=2)]}, {})
+        for cls in (NeuralNet, by_methods(NeuralNet))
+    ]
+    np.testing.assert_array_equal(*map(weights_of, nets))
+    assert figures(nets[0].history) == figures(nets[1].history)
+
+
+# -------------------------------------------------------------------------- errors and interrupts
+
+
+@pytest.mark.bit_exact
+@pytest.mark.parametrize('quiet', [True, False])
+def test_error_in_a_step_leaves_the_same_history(data, quiet):
+    class Fails(Module):
+        calls = 0
+
+        def forward(self, X):
+            self.calls += 1
+            if self.calls == 3:
+                raise RuntimeError('in the third batch')
+            return super().forward(X)
+
+    histories = []
+    for cls in (NeuralNet, by_methods(NeuralNet)):
+        callbacks = [] if quiet else [Call('on_batch_end', lambda *args, **kwargs: None)]
+        torch.manual_seed(0)
+        net = make_net(cls=cls, module=Fails, callbacks=callbacks)
+        with pytest.raises(RuntimeError, match='in the third batch'):
+            net.fit(*data)
+        histories.append(figures(net.history))
+    assert histories[0] == histories[1]
+    assert [len(row) for row in histories[0][0]['batches']] == [2, 2, 0]
+
+
+@pytest.mark.parametrize('cls', [NeuralNet, NeuralNetClassifier])
+def test_target_without_an_output_is_told(data, device, cls):
+    X, y = data
+    net = make_net(device, cls=cls, train_split=None, classes=[0, 1, 2], module__n_out=2)
+    if cls is NeuralNet:
+        net = make_net(device, train_split=None)
+    with pytest.raises(IndexError, match='out of bounds'):
+        net.fit(X, y + 1)
+
+
+def test_batch_of_three_is_told(data):
+    net = make_net(iterator_train__collate_fn=lambda items: [*default_collate(items), 0])
+    with pytest.raises(ValueError, match='exactly 2 values'):
+        net.fit(*data)
+
+
+def test_losses_of_a_stock_net_are_recorded_by_its_history(data):
+    class Counting(History):
+        count = 0
+
+        def record_batch(self, attr, value):
+            self.count += 1
+            super().record_batch(attr, value)
+
+    class Records(NeuralNet):
+        def initialize_history(self):
+            self.history_ = Counting()
+            return self
+
+    net = make_net(cls=Records, max_epochs=1).fit(*data)
+    assert net.history.count == 10
+
+
+def test_graph_of_a_batch_is_gone_before_the_next_one(data):
+    class Token:
+        pass
+
+    tokens, alive = [], []
+
+    class Notes(Module):
+        def forward(self, X):
+            alive.append(sum(token() is not None for token in tokens))
+            out, token = super().forward(X), Token()
+            out.grad_fn.metadata['token'] = token
+            tokens.append(weakref.ref(token))
+            return out
+
+    make_net(module=Notes, callbacks=[], train_split=None).fit(*data)
+    assert set(alive) == {0}
+
+
+def test_loader_of_ones_own(data):
+    class Loader(DataLoader):
+        pass
+
+    a = trained(NeuralNet, data, {'iterator_train': Loader}, {})
+    b = trained(by_methods(NeuralNet), data, {}, {})
+    np.testing.assert_array_equal(weights_of(a), weights_of(b))
