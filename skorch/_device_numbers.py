@@ -24,19 +24,36 @@ class DeviceNumber:
     Parameters
     ----------
     tensor : tensor of one element
+    stays : bool
+        Whether nobody will write anything else into its memory; if not, it is copied.
 
     """
 
     __slots__ = ('_number', '_tensor')
 
-    def __init__(self, tensor: torch.Tensor) -> None:
-        # a copy, since criteria may write the next loss into the same memory
-        self._tensor: Any = tensor.detach().clone()
+    def __init__(self, tensor: torch.Tensor, stays: bool = False) -> None:
+        self._tensor: Any = tensor.detach() if stays else tensor.detach().clone()
         self._number: Any = None
 
     def __float__(self) -> float:
-        fetch([self])
+        if self._tensor is not None:
+            fetch([self])
         return float(self._number)
+
+
+# Of what computes a loss in torch, that which allocates the memory for it.
+_ALLOCATING = frozenset(
+    f'{name}Backward0'
+    for name in (
+        *('NllLoss', 'NllLoss2D', 'MseLoss', 'SmoothL1Loss', 'HuberLoss'),
+        *('BinaryCrossEntropy', 'BinaryCrossEntropyWithLogits', 'Mean', 'Sum'),
+    )
+)
+
+
+def has_memory_of_its_own(loss: torch.Tensor) -> bool:
+    """Tell a loss from one that was written into memory of the user's, or of a CUDA graph."""
+    return type(loss.grad_fn).__name__ in _ALLOCATING
 
 
 def fetch(numbers: Iterable[DeviceNumber]) -> None:
@@ -47,7 +64,8 @@ def fetch(numbers: Iterable[DeviceNumber]) -> None:
             key = number._tensor.device, number._tensor.dtype
             groups.setdefault(key, []).append(number)
     for group in groups.values():
-        values = torch.stack([number._tensor.reshape(()) for number in group]).tolist()
+        tensors = [number._tensor for number in group]
+        values = torch.stack([t if t.ndim == 0 else t.reshape(()) for t in tensors]).tolist()
         for number, value in zip(group, values, strict=True):
             number._number, number._tensor = value, None
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from skorch._checks import nearest
-from skorch._device_numbers import DeviceNumber, is_computed_elsewhere
+from skorch._device_numbers import DeviceNumber, has_memory_of_its_own, is_computed_elsewhere
 from skorch._rowparams import rows_of
 from skorch._structures import first_of
 from skorch.dataset import get_len
@@ -147,7 +147,9 @@ def parse_json(content: str | bytes, source: str) -> list[dict[str, Any]]:
     return rows
 
 
-def figures_of(batch: Any, step: Mapping[str, Any], history: Any) -> dict[str, Any]:
+def figures_of(
+    batch: Any, step: Mapping[str, Any], history: Any, is_quiet: bool = False
+) -> dict[str, Any]:
     """Return what the history notes of a batch: its loss, its size, and its weight if it has one.
 
     Parameters
@@ -156,11 +158,14 @@ def figures_of(batch: Any, step: Mapping[str, Any], history: Any) -> dict[str, A
     step : dict
         What came of it, with the ``loss``. On a GPU it is not read yet if the history waits for it.
     history : History
+    is_quiet : bool
+        Whether the step reaches nobody else, who might change the loss in place.
 
     """
     loss = step['loss']
+    is_elsewhere = is_computed_elsewhere(loss)
     figures = {
-        'loss': _loss_for(history, loss) if is_computed_elsewhere(loss) else loss.item(),
+        'loss': _loss_for(history, loss, is_quiet) if is_elsewhere else loss.item(),
         'batch_size': _batch_size(first_of(batch)),
     }
     if 'sample_weight' in rows_of(batch):
@@ -168,8 +173,8 @@ def figures_of(batch: Any, step: Mapping[str, Any], history: Any) -> dict[str, A
     return figures
 
 
-def _loss_for(history: Any, loss: torch.Tensor) -> Any:
-    number = DeviceNumber(loss)
+def _loss_for(history: Any, loss: torch.Tensor, is_quiet: bool) -> Any:
+    number = DeviceNumber(loss, stays=is_quiet and has_memory_of_its_own(loss))
     return number if getattr(type(history).record_batch, 'waits', False) else float(number)
 
 

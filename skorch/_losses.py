@@ -285,11 +285,21 @@ def refuse_targets_beyond_outputs(criterion: Any, y_pred: Any, y_true: Any) -> N
         return
     if not isinstance(criterion, nn.CrossEntropyLoss | nn.NLLLoss):
         return
-    counted = y_true[y_true != criterion.ignore_index]
     outputs = y_pred.shape[min(y_pred.ndim - 1, 1)] if y_pred.ndim else 1
-    for target in (int(counted.min()), int(counted.max())) if counted.numel() else ():
+    lowest, highest = _range_of(y_true)
+    if lowest < 0 or highest >= outputs:
+        lowest, highest = _range_of(y_true[y_true != criterion.ignore_index])
+    for target in (lowest, highest):
         if not 0 <= target < outputs:
             raise IndexError(f'Target {target} is out of bounds.')
+
+
+def _range_of(targets: torch.Tensor) -> tuple[int, int]:
+    """Return the lowest and the highest target, 0 if there is none."""
+    if not targets.numel():
+        return 0, 0
+    lowest, highest = torch.aminmax(targets)
+    return int(lowest), int(highest)
 
 
 def out_of_bounds_message(error: IndexError, y_pred: Any, classes: Any) -> str:

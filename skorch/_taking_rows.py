@@ -35,7 +35,7 @@ def tensor_rows(data: torch.Tensor) -> Take | None:
     layout = _stacked_format(data)
     if layout is None:
         return None
-    take = _plain_rows(data) if data.is_contiguous() and data.is_cpu else _other_rows(data, layout)
+    take = _plain_rows(data) if data.is_contiguous() else _other_rows(data, layout)
     try:
         take(torch.zeros(1, dtype=torch.int64)), take(slice(0, 1))
     except RuntimeError:  # a dtype that torch cannot index
@@ -44,10 +44,12 @@ def tensor_rows(data: torch.Tensor) -> Take | None:
 
 
 def _plain_rows(data: torch.Tensor) -> Take:
+    is_cpu = data.is_cpu
+
     def take(rows: Any) -> torch.Tensor:
         if type(rows) is slice:
             return data.narrow_copy(0, rows.start, rows.stop - rows.start)
-        return data.index_select(0, rows)
+        return data.index_select(0, rows if is_cpu else rows.to(data.device))
 
     return take
 

@@ -23,7 +23,6 @@ from torch.utils.data import (
 )
 from torch.utils.data._utils.collate import default_collate_fn_map
 
-from skorch._convert import is_on_cpu
 from skorch._indexing import check_indexing, is_container, is_pandas_ndframe
 from skorch._rowparams import RowBatch, RowParamsCollate, RowParamsDataset
 from skorch._taking_rows import Take, column_rows, list_rows, mapping_rows, rows_of_data
@@ -31,8 +30,8 @@ from skorch.dataset import Dataset, get_len, has_own_items
 
 # The settings of a DataLoader with which batches can be taken without its help.
 STOCK_SETTINGS = {'batch_size', 'shuffle', 'drop_last'}
-# Bytes that are taken together at most, and of which torch aligns memory to a multiple.
-BLOCK, ALIGNMENT = 2**18, 64
+BLOCK = 2**18  # bytes that are taken together at most
+ALIGNMENT = {'cpu': 64, 'cuda': 512}  # bytes; memory that torch allocates begins at a multiple
 # how torch collates each type; somebody may register others
 _COLLATED_AS = dict(default_collate_fn_map)
 
@@ -265,12 +264,11 @@ def in_blocks(take: Callable[[int, int], Any], n: int, size: int) -> Iterator[An
 def n_that_fit(batch: Any) -> int:
     """Return how many batches to take together; 1 where they are large, or hold anything else."""
     tensors = tensors_in(batch)
-    if not all(is_on_cpu(each) for each in tensors):
+    if not all(type(each) is torch.Tensor and each.device.type in ALIGNMENT for each in tensors):
         return 1
-    sizes = [each.nbytes for each in tensors]
     # each batch has to begin where memory that was made for it alone would
-    is_aligned = all(size % ALIGNMENT == 0 for size in sizes)
-    return max(1, BLOCK // max(sum(sizes), 1)) if is_aligned else 1
+    is_aligned = all(each.nbytes % ALIGNMENT[each.device.type] == 0 for each in tensors)
+    return max(1, BLOCK // max(sum(each.nbytes for each in tensors), 1)) if is_aligned else 1
 
 
 def tensors_in(batch: Any) -> list[Any]:

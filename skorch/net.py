@@ -489,7 +489,8 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
 
     def _finished_batch(self, batch: Any, step: Any, training: bool) -> tuple[Any, Any, Any]:
         """Return batch and step as callbacks see them, and the figures for the history."""
-        return batch, step, figures_of(batch, step, self.history)
+        is_quiet = nobody_listens_now(self)
+        return batch, step, figures_of(batch, step, self.history, is_quiet)
 
     # ------------------------------------------------------------------------------------- data
 
