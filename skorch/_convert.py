@@ -270,6 +270,8 @@ def _like(X: Any, values: list[Any]) -> Any:
 
 def _map_nested(X: Any, leaf: Callable[[Any], Any]) -> Any:
     """Apply ``leaf`` to everything in nested mappings, lists and tuples, keeping their types."""
+    if type(X) is torch.Tensor:
+        return leaf(X)
     if isinstance(X, Mapping):
         new = {key: _map_nested(x, leaf) for key, x in X.items()}
         if not isinstance(X, MutableMapping):

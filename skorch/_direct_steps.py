@@ -9,7 +9,8 @@ methods.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -41,19 +42,17 @@ _METHODS_OF = {
     'validation_step': (*_FORWARD, 'validation_step'),
 }
 _INFER = ('infer', '_merge_x_and_fit_params')
-_STOCK: dict[str, Any] = {}
+_STOCK: dict[tuple[str, ...], tuple[Any, ...]] = {}
 
 
 def knows_methods(cls: type) -> type:
     """Note the methods of the net as they are now, since somebody may replace them."""
-    names = {*_INFER, *(name for names in _METHODS_OF.values() for name in names)}
-    _STOCK.update({name: getattr(cls, name) for name in names})
+    _STOCK.update({names: attrgetter(*names)(cls) for names in (_INFER, *_METHODS_OF.values())})
     return cls
 
 
-def _has_stock(net: Any, names: Iterable[str]) -> bool:
-    cls, own = type(net), vars(net)
-    return all(getattr(cls, name) is _STOCK[name] and name not in own for name in names)
+def _has_stock(net: Any, names: tuple[str, ...]) -> bool:
+    return attrgetter(*names)(type(net)) == _STOCK[names] and vars(net).keys().isdisjoint(names)
 
 
 def direct_step(net: Any, step_fn: Callable[..., Any], is_quiet: bool) -> Step | None:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from skorch.history import History
 
 BATCH_EVENTS = ('on_batch_begin', 'on_grad_computed', 'on_batch_end')
+# What runs between the batches of a pass.
+_OF_EVENTS = ('notify', '_notify_callback', *BATCH_EVENTS)
+_OF_STEPS = (*TRAINING_METHODS, 'get_loss', 'get_iterator')
 _NONE = object()
 # as they are now, since somebody may replace them
 _DOES_NOTHING = {name: method for name, method in vars(Callback).items() if name.startswith('on_')}
@@ -64,6 +67,7 @@ class Listeners:
         self.quiet: dict[bool, bool] = {}
         self.quiet_now = False
         self.is_known = False
+        self.is_stock = is_stock_in_steps(type(net))
 
     def of(self, event: str) -> Iterable[Any]:
         """Return the callbacks that an event reaches, in order."""
@@ -87,7 +91,8 @@ class Listeners:
         self.callbacks = list(self.net.callbacks_)
         reached = [(e, cb) for e in BATCH_EVENTS for cb in with_own_method(self.callbacks, e)]
         self.reaching = {event for event, _ in reached}
-        self.quiet = dict.fromkeys((True, False), is_stock_in_steps(self.net))
+        is_stock = self.is_stock and vars(self.net).keys().isdisjoint((*_OF_EVENTS, *_OF_STEPS))
+        self.quiet = dict.fromkeys((True, False), is_stock)
         for event, callback in reached:
             for training in (True, False):
                 self.quiet[training] &= not is_concerned(callback, event, training)
@@ -151,18 +156,14 @@ def nobody_listens_now(net: Any) -> bool:
     return known is not None and known.net is net and known.quiet_now
 
 
-def is_stock_in_steps(net: Any) -> bool:
-    """Tell whether a net has the stock methods for batches, their events and their steps.
+def is_stock_in_steps(cls: type) -> bool:
+    """Tell whether a class has the stock methods for batches, their events and their steps.
 
     Code of the user's own that runs between them may add a callback at any time.
 
     """
-    for name in ('notify', '_notify_callback', *BATCH_EVENTS):
-        if name in vars(net) or getattr(type(net), name) is not getattr(EventsMixin, name):
-            return False
-    return all(
-        is_stock(getattr(net, name)) for name in (*TRAINING_METHODS, 'get_loss', 'get_iterator')
-    )
+    is_own = any(getattr(cls, name) is not getattr(EventsMixin, name) for name in _OF_EVENTS)
+    return not is_own and all(is_stock(getattr(cls, name)) for name in _OF_STEPS)
 
 
 class EventsMixin:

@@ -21,6 +21,7 @@ COMPILED = '_orig_mod'
 PARALLEL = (nn.parallel.DistributedDataParallel, nn.DataParallel)
 # Bytes of data from which on it shows how the outputs of its batches are kept.
 LARGE = 2**26
+GROUP = 2**16  # bytes from which on an operation costs more than its call
 # as they are now, since somebody may replace them
 _TRAIN, _SETATTR = nn.Module.train, nn.Module.__setattr__
 _AS_BEFORE: AbstractContextManager[None] = nullcontext()
@@ -106,7 +107,39 @@ def concatenate(outputs: list[Any]) -> Any:
 
 
 def _is_like(first: torch.Tensor, out: Any) -> bool:
-    return type(out) is torch.Tensor and out.dtype is first.dtype and out.ndim == first.ndim
+    is_same = type(out) is torch.Tensor and out.dtype is first.dtype and out.ndim == first.ndim
+    return is_same and out.device == first.device
+
+
+def in_groups(outputs: Iterable[Any]) -> Iterator[Any]:
+    """Join small outputs (n, k) that follow each other, so that it takes fewer operations.
+
+    Parameters
+    ----------
+    outputs : iterable of tensor or array
+        Outputs of batches.
+
+    """
+    group: list[Any] = []
+    size = 0
+    for out in outputs:
+        if group and not (_is_like(group[0], out) and out.shape[1:] == group[0].shape[1:]):
+            yield _joined(group)
+            group, size = [], 0
+        if not _is_joinable(out) or out.ndim != 2:
+            yield out
+            continue
+        group.append(out)
+        size += out.nbytes
+        if size > GROUP:
+            yield _joined(group)
+            group, size = [], 0
+    if group:
+        yield _joined(group)
+
+
+def _joined(group: list[Any]) -> Any:
+    return torch.cat(group) if len(group) > 1 else group[0]
 
 
 def concatenated_array(outputs: Iterable[Any], n_rows: int | None = None) -> np.ndarray:

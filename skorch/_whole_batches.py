@@ -8,6 +8,7 @@ drawn for it. Data of which this is not certain is left to the ``DataLoader``.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -119,7 +120,7 @@ def _of_subset(subset: Subset) -> Take | None:
 
     def take_chosen(rows: Any) -> Any:
         places = places_of(rows)
-        first, last = int(places[0]), int(places[-1])
+        first, last = places.item(0), places.item(-1)
         # where a fold is held out, most of the other rows follow one another
         may_follow = type(rows) is slice and last - first == len(places) - 1
         if may_follow and (places[1:] - places[:-1] == 1).all():
@@ -178,16 +179,20 @@ class Source:
         self.dataset = dataset
         self.parts: list[Any] = []
         self.taken: Take | None = None
+        self.is_known = False
 
     def take(self) -> Take | None:
         """Return what :func:`batches_of` returns for the data as it is now."""
         parts = parts_of(self.dataset)
-        if are_copied(parts) or [*map(id, parts)] != [*map(id, self.parts)]:
+        is_same = self.is_known and len(parts) == len(self.parts)
+        if not is_same or not all(map(operator.is_, parts, self.parts)):
             self.parts, self.taken = parts, batches_of(self.dataset)
+            self.is_known = not are_copied(parts)
         return self.taken
 
     def __getstate__(self) -> dict[str, Any]:
-        return {'dataset': self.dataset, 'parts': [], 'taken': None}  # copies make their own
+        # copies make their own
+        return {'dataset': self.dataset, 'parts': [], 'taken': None, 'is_known': False}
 
 
 # --------------------------------------------------------------------------------- the loaders

@@ -247,7 +247,7 @@ class NeuralNetClassifier(_Classifier):
         return y_pred if self._log_probabilities_ else torch.log(y_pred + eps)
 
     def _is_loss_plain(self, training: bool) -> bool:
-        return super()._is_loss_plain(training) and not is_loss(self.criterion_, NLL_LOSSES)
+        return type(self.criterion_) is nn.CrossEntropyLoss and super()._is_loss_plain(training)
 
     def _get_predict_nonlinearity(self) -> Any:
         nonlinearity = super()._get_predict_nonlinearity()

@@ -27,6 +27,7 @@ from skorch._features import check_features
 from skorch._history import figures_of
 from skorch._launch import partial_fit_in_processes, processes_of
 from skorch._losses import loss_of_batch, refuse_targets_beyond_outputs
+from skorch._nonlinearity import is_same_in_groups
 from skorch._optimizer_steps import steps_without_closure, zero_grad
 from skorch._params import OwnDefault, ParamsMixin, as_before_on_error
 from skorch._persistence import caller_options, is_old, state_of_today, torch_load_options
@@ -53,6 +54,7 @@ from skorch._structures import (
     explain_dtype_error,
     first_of,
     grad_mode,
+    in_groups,
     parts_of,
     rows_if_large,
     set_mode,
@@ -828,9 +830,10 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
         # an evaluation_step of the user's own may need gradients
         is_own = not (is_stock(self.evaluation_step) and is_stock(self.forward_iter))
         with grad_mode(is_own and torch.is_grad_enabled()), observing_at_once():
-            outputs = self.forward_iter(X, training=False)
-            results = (nonlinearity(first_of(out)) for out in outputs)
-            return concatenated_array(results, rows_if_large(X))
+            outputs = map(first_of, self.forward_iter(X, training=False))
+            if is_same_in_groups(nonlinearity):
+                outputs = in_groups(outputs)
+            return concatenated_array(map(nonlinearity, outputs), rows_if_large(X))
 
     def _get_predict_nonlinearity(self) -> Callable[[Any], Any]:
         self.check_is_fitted()

@@ -38,7 +38,8 @@ def resolve_caching(net: Any, own: Any) -> bool:
 
 def _detach_leaf(value: Any) -> Any:
     if isinstance(value, torch.Tensor):
-        value = value.detach().cpu()
+        value = value.detach()
+        value = value if value.is_cpu else value.cpu()
         # a small output that is kept would cut up the memory of the large batch before it
         return value.clone() if value.nbytes < SMALL else value
     if isinstance(value, PackedSequence):

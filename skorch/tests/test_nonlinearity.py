@@ -6,17 +6,21 @@ import functools
 import pickle
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from skorch import NeuralNet
+from skorch._structures import GROUP, in_groups
 from skorch.tests.naming import name_of
 from skorch.utils import (
     _identity,
     _infer_predict_nonlinearity,
     _make_2d_probs,
     _sigmoid_then_2d,
+    to_numpy,
 )
 
 
@@ -122,3 +126,51 @@ def test_sigmoid_is_looked_up_when_called(monkeypatch):
 def test_functions_travel_in_pickles_under_their_known_place(function):
     assert function.__module__ == 'skorch.utils'
     assert pickle.loads(pickle.dumps(function)) is function
+
+
+# ------------------------------------------------------------ outputs that are taken together
+
+
+class Outputs(nn.Module):
+    """Returns what it is given, in the shape (n, *shape)."""
+
+    def __init__(self, shape, dtype=torch.float32):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1))
+        self.shape, self.dtype = shape, dtype
+
+    def forward(self, X):
+        return (X * 5).reshape(len(X), *self.shape).to(self.dtype)
+
+
+@pytest.mark.bit_exact
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize('shape', [(24,), (1, 24), (2, 3, 4), (12, 2)])
+@pytest.mark.parametrize('batch_size', [1, 7, 16, 100])
+@pytest.mark.parametrize('criterion', [nn.CrossEntropyLoss, nn.BCEWithLogitsLoss])
+def test_every_batch_gets_its_own_bits(dtype, shape, batch_size, criterion):
+    X = torch.randn(100, 24)
+    net = NeuralNet(Outputs, criterion, batch_size=batch_size, module__shape=shape)
+    net.set_params(module__dtype=dtype).initialize()
+    nonlinearity = _infer_predict_nonlinearity(net)
+    alone = [nonlinearity(net.module_(X[i : i + batch_size])) for i in range(0, 100, batch_size)]
+    found = net.predict_proba(X)
+    assert found.tobytes() == to_numpy(torch.cat(alone)).tobytes()
+
+
+def test_in_groups():
+    first = [torch.full((4, 2), i) for i in range(3)]
+    others = [np.zeros((4, 2)), torch.zeros(4), torch.zeros(4, 2, 1)]
+    last = [torch.zeros(4, 3), torch.zeros(4, 3, dtype=torch.int32)]
+    groups = list(in_groups([*first, *others, *last]))
+    assert [tuple(group.shape) for group in groups] == [
+        *[(12, 2), (4, 2), (4,), (4, 2, 1)],
+        *[(4, 3), (4, 3)],
+    ]
+    np.testing.assert_array_equal(groups[0], torch.cat(first))
+
+
+def test_large_outputs_stay_alone():
+    large = [torch.zeros(GROUP, 2), torch.zeros(GROUP, 2)]
+    assert [*map(id, in_groups(large))] == [*map(id, large)]
+    assert list(in_groups([])) == []
