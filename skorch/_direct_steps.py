@@ -19,7 +19,7 @@ from torch import nn
 from skorch._checks import backward
 from skorch._convert import to_device
 from skorch._losses import fit_together, refuse_targets_beyond_outputs
-from skorch._optimizer_steps import steps_without_closure, zero_grad
+from skorch._optimizer_steps import quick_step, steps_without_closure, zero_grad
 from skorch._rowparams import RowBatch, call_with_rows
 from skorch._structures import first_floating_parameter, grad_mode, parts_of, set_mode
 from skorch.dataset import unpack_data
@@ -91,6 +91,7 @@ def _validation_step(net: Any) -> Step:
 def _train_step(net: Any, is_quiet: bool) -> Step:
     attributes, (name,) = vars(net), net._optimizers
     optimizer = attributes[f'{name}_']
+    step_optimizer = quick_step(optimizer)
     forward = _forward_step(net, training=True)
 
     def train_step(batch: Any) -> dict[str, Any]:
@@ -102,7 +103,7 @@ def _train_step(net: Any, is_quiet: bool) -> Step:
             backward(net, step['loss'])
             if not is_quiet:
                 net._notify_grad_computed(batch)
-        optimizer.step()
+        step_optimizer()
         return step
 
     return train_step

@@ -24,6 +24,8 @@ from skorch._indexing import is_container, is_pandas_ndframe
 # Takes rows, a slice or an index tensor, and returns them as a batch.
 Take = Callable[[Any], Any]
 
+# dtypes of which torch takes rows in every way
+_ORDINARY = (torch.float32, torch.float64, torch.int64, torch.int32)
 _PLAIN_NUMBERS = ({int}, {float}, {bool})
 
 
@@ -32,6 +34,8 @@ def tensor_rows(data: torch.Tensor) -> Take | None:
     is_plain = type(data) is torch.Tensor and data.layout is torch.strided and data.ndim > 0
     if not is_plain or data.requires_grad or not len(data):
         return None
+    if data.dtype in _ORDINARY and data.is_contiguous():
+        return _plain_rows(data)
     layout = _stacked_format(data)
     if layout is None:
         return None

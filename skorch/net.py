@@ -830,7 +830,7 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
         # an evaluation_step of the user's own may need gradients
         is_own = not (is_stock(self.evaluation_step) and is_stock(self.forward_iter))
         with grad_mode(is_own and torch.is_grad_enabled()), observing_at_once():
-            outputs = map(first_of, self.forward_iter(X, training=False))
+            outputs: Iterator[Any] = map(first_of, self.forward_iter(X, training=False))
             if is_same_in_groups(nonlinearity):
                 outputs = in_groups(outputs)
             return concatenated_array(map(nonlinearity, outputs), rows_if_large(X))

@@ -13,10 +13,20 @@ import pytest
 import torch
 from sklearn.metrics import accuracy_score, make_scorer
 from torch import nn
+from torch.optim.optimizer import (
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+)
 
-from skorch import NeuralNet, NeuralNetBinaryClassifier, NeuralNetClassifier, NeuralNetRegressor
+from skorch import (
+    NeuralNet,
+    NeuralNetBinaryClassifier,
+    NeuralNetClassifier,
+    NeuralNetRegressor,
+    _optimizer_steps,
+)
 from skorch._endings import complete_epoch
-from skorch._optimizer_steps import steps_without_closure
+from skorch._optimizer_steps import quick_step, steps_without_closure
 from skorch._structures import parts_of, set_mode
 from skorch.callbacks import BatchScoring, Callback, EpochScoring, LRScheduler
 from skorch.callbacks._metric import accuracy, is_array_of_labels
@@ -455,6 +465,87 @@ def test_error_of_a_step_leaves_the_weights(data):
     with pytest.raises(ValueError, match='no loss'):
         net.partial_fit(*data)
     assert np.array_equal(weights_of(net), before)
+
+
+# --------------------------------------------------------------- what torch wraps round a step
+
+
+def hooked(net, log):
+    net.optimizer_.register_step_pre_hook(lambda *args: log.append('before'))
+    net.optimizer_.register_step_post_hook(lambda *args: log.append('after'))
+
+
+def hooked_everywhere(net, log):
+    before = register_optimizer_step_pre_hook(lambda *args: log.append('before'))
+    after = register_optimizer_step_post_hook(lambda *args: log.append('after'))
+    net.handles = [before, after]
+
+
+def wrapped_on_the_instance(net, log):
+    step = net.optimizer_.step
+
+    @functools.wraps(step)
+    def note(*args, **kwargs):
+        log.append('before')
+        step(*args, **kwargs)
+        log.append('after')
+
+    net.optimizer_.step = note
+
+
+@pytest.mark.parametrize('put', [hooked, hooked_everywhere, wrapped_on_the_instance])
+@pytest.mark.parametrize('at', [None, 2])
+def test_hooks_of_the_step_are_called(data, put, at):
+    log = []
+    net = make_net(max_epochs=1, callbacks=[]).initialize()
+    if at is None:
+        put(net, log)
+    else:  # when the training is under way
+        net.set_params(
+            callbacks=[('put', Call('on_batch_end', lambda net, **_: put(net, log), at))]
+        )
+    net.partial_fit(*data)
+    for handle in vars(net).pop('handles', []):
+        handle.remove()
+    assert log == ['before', 'after'] * (4 if at is None else 4 - at)
+
+
+def test_step_wrapped_on_the_class(data, monkeypatch):
+    class Own(torch.optim.SGD):
+        pass
+
+    log, net = [], make_net(max_epochs=1, optimizer=Own).initialize()
+    step = Own.step
+
+    @functools.wraps(step)  # which also copies what torch marks the step with
+    def note(*args, **kwargs):
+        log.append('step')
+        return step(*args, **kwargs)
+
+    monkeypatch.setattr(Own, 'step', note)
+    net.partial_fit(*data)
+    assert log == ['step'] * 4
+
+
+def test_profiler_sees_the_steps(data):
+    net = make_net(max_epochs=1, train_split=None).initialize()
+    with torch.profiler.profile() as profile:
+        net.partial_fit(*data)
+    names = [event.name for event in profile.events()]
+    assert names.count('Optimizer.step#SGD.step') == 5
+    assert names.count('Optimizer.zero_grad#SGD.zero_grad') == 5
+
+
+def test_torch_without_the_attributes_that_tell_of_hooks(data, monkeypatch):
+    # as a later release may be
+    log, net = [], make_net(max_epochs=1, callbacks=[]).initialize()
+    hooked(net, log)
+    hooks = vars(net.optimizer_).pop('_optimizer_step_pre_hooks')
+    step = quick_step(net.optimizer_)
+    net.optimizer_._optimizer_step_pre_hooks = hooks
+    monkeypatch.setattr(_optimizer_steps, '_OWN_HOOKS', ('gone',))
+    step()
+    assert log == ['before', 'after']
 
 
 # --------------------------------------------------------------------------------------- listeners
