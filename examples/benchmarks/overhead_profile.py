@@ -38,6 +38,7 @@ PARTS = (
     ('skorch/_loss', 'loss and labels'),
     ('skorch/_label', 'loss and labels'),
     ('skorch/_optimizer_steps.py', 'steps'),
+    ('skorch/_direct_steps.py', 'steps'),
     ('skorch/net.py', 'steps'),
     ('skorch/_structures.py', 'inputs and modes'),
     ('skorch/_convert.py', 'inputs and modes'),

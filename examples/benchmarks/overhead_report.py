@@ -180,8 +180,16 @@ def others_of(record: Record) -> list[str]:
 def base_cell(row: Measured) -> str:
     """Return what figures of a row refer to, with its seconds."""
     if row.against in row.seconds:
-        return f'{row.against}, {row.median(row.against):.3f} s'
+        parts = [row.against, f'{row.median(row.against):.3f} s', syncs_text(row, row.against)]
+        return ', '.join(filter(None, parts))
     return row.against or ''
+
+
+def figure_cell(row: Measured, name: str) -> str:
+    """Return the figure of a contender with its unit, nothing if it was left out."""
+    if name not in row.seconds:
+        return ''
+    return ', '.join(filter(None, [f'{row.figure(name):.2f}{row.unit}', syncs_text(row, name)]))
 
 
 def rst_cells(record: Record) -> list[list[str]]:
@@ -189,9 +197,7 @@ def rst_cells(record: Record) -> list[list[str]]:
     names = others_of(record)
     cells = [['work', 'compared with', 'target', *names]]
     for row in record.rows:
-        figures = [
-            f'{row.figure(name):.2f}{row.unit}' if name in row.seconds else '' for name in names
-        ]
+        figures = [figure_cell(row, name) for name in names]
         title = row.title.replace('*', r'\*')
         cells.append([title, base_cell(row), f'{row.target:g}{row.unit}', *figures])
     return cells
