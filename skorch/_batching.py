@@ -33,7 +33,7 @@ from skorch.dataset import Dataset, has_own_items
 SAMPLERS = ('sampler', 'batch_sampler')
 _PREDICTING: ContextVar[bool] = ContextVar('skorch_predicting', default=False)
 _TARGETS_COUNT: ContextVar[bool] = ContextVar('skorch_targets_count', default=True)
-_SHARED_BY: ContextVar[tuple[int, bool]] = ContextVar('skorch_shared_by', default=(1, False))
+_SHARED_BY: ContextVar[tuple[int, bool] | None] = ContextVar('skorch_shared_by', default=None)
 
 
 @contextlib.contextmanager
@@ -56,7 +56,10 @@ def all_rows_in_order(targets_count: bool = False) -> Iterator[None]:
 
 @contextlib.contextmanager
 def batches_shared_by(processes: int, whole: bool) -> Iterator[None]:
-    """Inside of this context, a batch of all rows is one that processes share.
+    """Inside of this context, iterators are for processes that share their batches.
+
+    They will be taken apart: others are made of their datasets and settings. A batch of all rows is
+    one that the processes share.
 
     Parameters
     ----------
@@ -124,7 +127,7 @@ def iterator_params(
         return kwargs
     kwargs.setdefault('batch_size', batch_size)
     if kwargs['batch_size'] == -1:
-        processes, whole = _SHARED_BY.get()
+        processes, whole = _SHARED_BY.get() or (1, False)
         share = -(-length_of(dataset) // processes)
         kwargs['batch_size'] = share * processes if whole else share
     return kwargs
@@ -267,6 +270,7 @@ def make_iterator(
     source = Source(view) if whole_batches and 'collate_fn' not in kwargs else None
     takes_whole = source is not None and source.take() is not None
     is_stock = iterator_cls is DataLoader and kwargs.keys() <= STOCK_SETTINGS
+    is_stock = is_stock and _SHARED_BY.get() is None
     if takes_whole and is_stock:
         iterator = WholeBatchLoader(view, **kwargs)
         iterator.source = source

@@ -15,6 +15,7 @@ from torch import nn
 import skorch
 from skorch import NeuralNetClassifier
 from skorch.callbacks import Callback, GradientNormClipping, LRScheduler
+from skorch.dataset import Dataset
 from skorch.exceptions import SkorchWarning
 from skorch.hf import AccelerateMixin
 from skorch.hf._rows import first_rows, rows_per_process
@@ -361,3 +362,28 @@ def test_first_rows_of_anything():
     assert cut['b'][0] is number
     assert cut['b'][1].tolist() == [0, 1]
     assert len(cut['c']) == 3
+
+
+# ------------------------------------------------------------------------------- whole batches
+
+
+@pytest.mark.parametrize('shuffle', [False, True])
+@pytest.mark.parametrize('kind', ['array', 'tensor', 'dict'])
+def test_batches_are_taken_whole(make_accelerator, monkeypatch, kind, shuffle):
+    X, y = data()
+    X = {'array': X, 'tensor': torch.as_tensor(X), 'dict': {'X': X}}[kind]
+
+    def trained(**kwargs):
+        torch.manual_seed(0)
+        settings = {'accelerator': make_accelerator(), 'iterator_train__shuffle': shuffle}
+        return make_net(**settings, **kwargs).fit(X, y)
+
+    transform, rows = Dataset.transform, []
+    monkeypatch.setattr(Dataset, 'transform', lambda *args: rows.append(0) or transform(*args))
+    by_row = trained(whole_batches=False)
+    assert rows
+    rows.clear()
+    whole = trained()
+    assert not rows
+    assert states_equal(whole, by_row)
+    assert whole.history[:, 'train_loss'] == by_row.history[:, 'train_loss']
