@@ -24,15 +24,15 @@ class DeviceNumber:
     Parameters
     ----------
     tensor : tensor of one element
-    stays : bool
+    owns_memory : bool
         Whether nobody will write anything else into its memory; if not, it is copied.
 
     """
 
     __slots__ = ('_number', '_tensor')
 
-    def __init__(self, tensor: torch.Tensor, stays: bool = False) -> None:
-        self._tensor: Any = tensor.detach() if stays else tensor.detach().clone()
+    def __init__(self, tensor: torch.Tensor, owns_memory: bool = False) -> None:
+        self._tensor: Any = tensor.detach() if owns_memory else tensor.detach().clone()
         self._number: Any = None
 
     def __float__(self) -> float:

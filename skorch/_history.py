@@ -174,7 +174,7 @@ def figures_of(
 
 
 def _loss_for(history: Any, loss: torch.Tensor, is_quiet: bool) -> Any:
-    number = DeviceNumber(loss, stays=is_quiet and has_memory_of_its_own(loss))
+    number = DeviceNumber(loss, owns_memory=is_quiet and has_memory_of_its_own(loss))
     return number if getattr(type(history).record_batch, 'waits', False) else float(number)
 
 

@@ -69,7 +69,7 @@ _NONLINEARITIES: tuple[tuple[tuple[Any, ...], Callable[[Any], Any]], ...] = (
 )
 
 
-def is_same_in_groups(nonlinearity: Any) -> bool:
+def is_row_by_row(nonlinearity: Any) -> bool:
     """Tell whether a row (k,) gets the same bits in whichever batch it is.
 
     So it is with the softmax; the sigmoid of torch treats the last elements in another way.

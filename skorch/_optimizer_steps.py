@@ -8,14 +8,16 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch.autograd import profiler
+from torch.autograd import _profiler_enabled
 from torch.optim import Optimizer, optimizer as torch_optimizer
 
 from skorch._routing import is_stock
 
 _ZERO_GRAD = Optimizer.zero_grad  # as it is now, since somebody may replace it
 # What torch wraps round the step of every optimizer: a range for the profiler, and the hooks.
-_CODE_OF_WRAPPER = Optimizer.profile_hook_step(lambda self: None).__code__
+_WRAP = getattr(Optimizer, 'profile_hook_step', None)
+_CODE_OF_WRAPPER = _WRAP and _WRAP(lambda self: None).__code__
+_STEP_CODE = getattr(Optimizer, '_optimizer_step_code', None)
 _OWN_HOOKS = ('_optimizer_step_pre_hooks', '_optimizer_step_post_hooks')
 _COMMON_HOOKS = ('_global_optimizer_pre_hooks', '_global_optimizer_post_hooks')
 
@@ -70,40 +72,45 @@ def quick_step(optimizer: Any) -> Callable[[], Any]:
     """Return what makes a step as the method ``step`` of an optimizer, called without a closure.
 
     Torch puts each step into a range for its profiler, which costs a small net a seventh of its
-    training, and calls the hooks. Where nobody looks and there is no hook, this is left out.
+    training, and calls the hooks. Where there is no hook and no profiler runs, this is left out. An
+    ``ExecutionTraceObserver`` alone is no profiler, and does not see the range.
 
     Parameters
     ----------
     optimizer : Optimizer
 
     """
-    method: Any = getattr(optimizer.step, '__func__', None)
-    if getattr(method, '__code__', None) is not _CODE_OF_WRAPPER:
-        return optimizer.step
+    cls: Any = type(optimizer)
+    method = cls.step
+    is_wrapped = _WRAP and getattr(method, '__code__', None) is _CODE_OF_WRAPPER
+    if not is_wrapped or getattr(cls, '_optimizer_step_code', None) is not _STEP_CODE:
+        return lambda: optimizer.step(None)
     wrapped = method.__wrapped__
 
     def step() -> Any:
-        return optimizer.step() if _is_watched(optimizer) else wrapped(optimizer)
+        if cls.step is not method or _is_watched(optimizer):
+            return optimizer.step(None)
+        return wrapped(optimizer, None)
 
     return step
 
 
 def _is_watched(optimizer: Any) -> bool:
     own, common = vars(optimizer), vars(torch_optimizer)
+    if 'step' in own or _profiler_enabled():
+        return True
     # what torch does not have any more may have become something else, so it counts
-    hooks = [own.get(name, True) for name in _OWN_HOOKS]
-    hooks += [common.get(name, True) for name in _COMMON_HOOKS]
-    return any(hooks) or _is_profiled() or 'step' in own
-
-
-def _is_profiled() -> bool:
-    return vars(profiler).get('_is_profiler_enabled', True)
+    before, after = _OWN_HOOKS
+    if own.get(before, True) or own.get(after, True):
+        return True
+    before, after = _COMMON_HOOKS
+    return bool(common.get(before, True) or common.get(after, True))
 
 
 def zero_grad(optimizer: Any, set_to_none: bool | None = None) -> None:
     """Call ``zero_grad`` of an optimizer, or do what the one of torch does by default.
 
-    The latter opens a range for the profiler, too, which is left out where nobody looks.
+    The latter opens a range for the profiler, too, which is left out where none runs.
 
     Parameters
     ----------
@@ -114,7 +121,7 @@ def zero_grad(optimizer: Any, set_to_none: bool | None = None) -> None:
     """
     is_stock_method = getattr(type(optimizer), 'zero_grad', None) is _ZERO_GRAD
     is_stock_method = is_stock_method and 'zero_grad' not in vars(optimizer)
-    if set_to_none is None and is_stock_method and not _is_profiled():
+    if set_to_none is None and is_stock_method and not _profiler_enabled():
         for group in optimizer.param_groups:
             for parameter in group['params']:
                 parameter.grad = None

@@ -21,7 +21,7 @@ COMPILED = '_orig_mod'
 PARALLEL = (nn.parallel.DistributedDataParallel, nn.DataParallel)
 # Bytes of data from which on it shows how the outputs of its batches are kept.
 LARGE = 2**26
-GROUP = 2**16  # bytes from which on an operation costs more than its call
+GROUP_BYTES = 2**16  # of small outputs that are joined
 # as they are now, since somebody may replace them
 _TRAIN, _SETATTR = nn.Module.train, nn.Module.__setattr__
 _AS_BEFORE: AbstractContextManager[None] = nullcontext()
@@ -124,22 +124,19 @@ def in_groups(outputs: Iterable[Any]) -> Iterator[Any]:
     size = 0
     for out in outputs:
         if group and not (_is_like(group[0], out) and out.shape[1:] == group[0].shape[1:]):
-            yield _joined(group)
+            yield torch.cat(group)
             group, size = [], 0
-        if not _is_joinable(out) or out.ndim != 2:
+        if not _is_joinable(out) or out.ndim != 2 or out.nbytes > GROUP_BYTES:
             yield out
             continue
-        group.append(out)
+        # a copy, since a module may write its next output into the same memory
+        group.append(out.clone())
         size += out.nbytes
-        if size > GROUP:
-            yield _joined(group)
+        if size > GROUP_BYTES:
+            yield torch.cat(group)
             group, size = [], 0
     if group:
-        yield _joined(group)
-
-
-def _joined(group: list[Any]) -> Any:
-    return torch.cat(group) if len(group) > 1 else group[0]
+        yield torch.cat(group)
 
 
 def concatenated_array(outputs: Iterable[Any], n_rows: int | None = None) -> np.ndarray:
@@ -211,7 +208,7 @@ def first_floating_parameter(module: nn.Module) -> nn.Parameter | None:
     return None
 
 
-def parts_of(module: Any) -> list[Any] | None:
+def switchable_parts(module: Any) -> list[Any] | None:
     """Return a module and all inside of it, if to switch the mode is to set an attribute of each.
 
     Modules with a ``train`` of their own may keep a part frozen, or switch what is no part of them;
@@ -221,7 +218,10 @@ def parts_of(module: Any) -> list[Any] | None:
     parts: list[Any] = [module]
     for part in parts:
         cls = type(part)
-        if cls.train is not _TRAIN or cls.__setattr__ is not _SETATTR or 'train' in part.__dict__:
+        own = part.__dict__
+        if cls.train is not _TRAIN or cls.__setattr__ is not _SETATTR or 'train' in own:
+            return None
+        if 'training' not in own:  # but a property of the class
             return None
         parts += [each for each in part._modules.values() if each is not None]
     return parts
@@ -233,7 +233,7 @@ def set_mode(parts: Iterable[Any], training: bool) -> None:
     Parameters
     ----------
     parts : iterable of Module
-        From :func:`parts_of`.
+        From :func:`switchable_parts`.
     training : bool
 
     """

@@ -31,7 +31,7 @@ from skorch.dataset import Dataset, get_len, has_own_items
 
 # The settings of a DataLoader with which batches can be taken without its help.
 STOCK_SETTINGS = {'batch_size', 'shuffle', 'drop_last'}
-BLOCK = 2**18  # bytes that are taken together at most
+BLOCK_BYTES = 2**18  # of batches that are taken together
 ALIGNMENT = {'cpu': 64, 'cuda': 512}  # bytes; memory that torch allocates begins at a multiple
 # how torch collates each type; somebody may register others
 _COLLATED_AS = dict(default_collate_fn_map)
@@ -273,7 +273,7 @@ def n_that_fit(batch: Any) -> int:
         return 1
     # each batch has to begin where memory that was made for it alone would
     is_aligned = all(each.nbytes % ALIGNMENT[each.device.type] == 0 for each in tensors)
-    return max(1, BLOCK // max(sum(each.nbytes for each in tensors), 1)) if is_aligned else 1
+    return max(1, BLOCK_BYTES // max(sum(each.nbytes for each in tensors), 1)) if is_aligned else 1
 
 
 def tensors_in(batch: Any) -> list[Any]:

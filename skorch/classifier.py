@@ -191,12 +191,6 @@ class _Classifier(ClassifierMixin, LabelsMixin, NeuralNet):
     def _output_for_criterion(self, y_pred: Any) -> Any:
         return y_pred
 
-    def _is_loss_plain(self, training: bool) -> bool:
-        known = vars(self)
-        if training and (known.get('_learns_labels_from_batches_') or 'class_weight_' in known):
-            return False
-        return type(self).get_loss is _GET_LOSS and 'get_loss' not in known
-
     def _weight_of_rows(self, y_true: Any, sample_weight: Any) -> torch.Tensor:
         codes = torch.as_tensor(y_true).to('cpu', torch.int64).reshape(-1)
         ignored = ignored_label(self.criterion_)
@@ -204,9 +198,6 @@ class _Classifier(ClassifierMixin, LabelsMixin, NeuralNet):
             codes = codes.masked_fill(codes == ignored, 0)
         weight = torch.as_tensor(self.class_weight_)[codes]
         return weight if sample_weight is None else weight * sample_weight.to('cpu', weight.dtype)
-
-
-_GET_LOSS = _Classifier.get_loss  # as it is now, since somebody may replace it
 
 
 class NeuralNetClassifier(_Classifier):
@@ -245,9 +236,6 @@ class NeuralNetClassifier(_Classifier):
             # told once, since every look at a value waits for the device
             self._log_probabilities_ = are_log_probabilities(y_pred.detach(), eps)
         return y_pred if self._log_probabilities_ else torch.log(y_pred + eps)
-
-    def _is_loss_plain(self, training: bool) -> bool:
-        return type(self.criterion_) is nn.CrossEntropyLoss and super()._is_loss_plain(training)
 
     def _get_predict_nonlinearity(self) -> Any:
         nonlinearity = super()._get_predict_nonlinearity()

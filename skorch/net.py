@@ -20,14 +20,14 @@ from skorch import _batching, _persistence, _randomness
 from skorch._checks import backward, callable_param, made, number_of_epochs, split_in_two
 from skorch._components import ComponentsMixin, is_loss_function
 from skorch._convert import is_on_cpu, rows_to_array
-from skorch._direct_steps import direct_step, knows_methods
+from skorch._direct_steps import snapshot_methods, step_of
 from skorch._endings import ended_regularly, watching_losses
 from skorch._events import EventsMixin, listening, nobody_listens, nobody_listens_now
 from skorch._features import check_features
 from skorch._history import figures_of
 from skorch._launch import partial_fit_in_processes, processes_of
 from skorch._losses import loss_of_batch, refuse_targets_beyond_outputs
-from skorch._nonlinearity import is_same_in_groups
+from skorch._nonlinearity import is_row_by_row
 from skorch._optimizer_steps import steps_without_closure, zero_grad
 from skorch._params import OwnDefault, ParamsMixin, as_before_on_error
 from skorch._persistence import caller_options, is_old, state_of_today, torch_load_options
@@ -38,7 +38,6 @@ from skorch._routing import RoutingMixin, drop_split_params, is_stock
 from skorch._rowparams import (
     RowBatch,
     attach_row_params,
-    call_with_rows,
     check_row_params,
     current_weight,
     row_params,
@@ -55,9 +54,9 @@ from skorch._structures import (
     first_of,
     grad_mode,
     in_groups,
-    parts_of,
     rows_if_large,
     set_mode,
+    switchable_parts,
     with_arguments,
     with_weight,
 )
@@ -91,7 +90,7 @@ from skorch.utils import (  # noqa: F401  likewise
 __all__ = ['NeuralNet']
 
 
-@knows_methods
+@snapshot_methods
 class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAnywhere):
     """scikit-learn estimator around a PyTorch module.
 
@@ -467,17 +466,15 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
             return
         batch_count = 0
         is_quiet = nobody_listens(self, training)
-        direct = None if fit_params else direct_step(self, step_fn, is_quiet)
+        make_step = step_of(self, step_fn, fit_params, is_quiet)
         with watching_losses(self, prefix) as watch:
             for batch in iterator:
                 if is_quiet:
                     self.history.new_batch()
                 else:
                     self.notify('on_batch_begin', batch=batch, training=training)
-                if direct is None:
-                    step = call_with_rows(step_fn, batch, fit_params)
-                else:
-                    step = direct(batch)
+                    make_step = step_of(self, step_fn, fit_params, is_quiet)
+                step = make_step(batch)
                 batch, step, figures = self._finished_batch(batch, step, training)
                 record = self.history.record_batch
                 for name, value in figures.items():
@@ -590,7 +587,7 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
         for name in (*self._modules, *self._criteria):
             component = getattr(self, name + '_')
             if isinstance(component, nn.Module):
-                parts = parts_of(component)
+                parts = switchable_parts(component)
                 component.train(training) if parts is None else set_mode(parts, training)
 
     def get_train_step_accumulator(self) -> FirstStepAccumulator:
@@ -749,10 +746,6 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
         y_true = to_tensor(y_true, device=self.device)
         return loss_of_batch(self.criterion_, y_pred, y_true, current_weight())
 
-    def _is_loss_plain(self, training: bool) -> bool:
-        """Tell whether ``get_loss`` only calls the criterion if prediction and target fit."""
-        return type(self).get_loss is _GET_LOSS and 'get_loss' not in vars(self)
-
     # ------------------------------------------------------------------------------- prediction
 
     def check_is_fitted(self, attributes: Any = None, *args: Any, **kwargs: Any) -> None:
@@ -831,7 +824,7 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
         is_own = not (is_stock(self.evaluation_step) and is_stock(self.forward_iter))
         with grad_mode(is_own and torch.is_grad_enabled()), observing_at_once():
             outputs: Iterator[Any] = map(first_of, self.forward_iter(X, training=False))
-            if is_same_in_groups(nonlinearity):
+            if is_row_by_row(nonlinearity):
                 outputs = in_groups(outputs)
             return concatenated_array(map(nonlinearity, outputs), rows_if_large(X))
 
@@ -969,6 +962,3 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
             state = state_of_today(self, state, plan)
         self.__dict__.update(state)
         _persistence.mend_optimizers(self)
-
-
-_GET_LOSS = NeuralNet.get_loss  # as it is now, since somebody may replace it

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from skorch import NeuralNet
-from skorch._structures import GROUP, in_groups
+from skorch._structures import GROUP_BYTES, in_groups
 from skorch.tests.naming import name_of
 from skorch.utils import (
     _identity,
@@ -158,6 +158,26 @@ def test_every_batch_gets_its_own_bits(dtype, shape, batch_size, criterion):
     assert found.tobytes() == to_numpy(torch.cat(alone)).tobytes()
 
 
+class Buffered(nn.Module):
+    """Writes each output into the same memory."""
+
+    def __init__(self):
+        super().__init__()
+        self.last = nn.Linear(24, 2)
+        self.register_buffer('out', torch.zeros(20, 2))
+
+    def forward(self, X):
+        self.out.copy_(self.last(X).detach())
+        return self.out
+
+
+def test_outputs_that_share_their_memory():
+    X = torch.randn(100, 24)
+    net = NeuralNet(Buffered, nn.CrossEntropyLoss, batch_size=20).initialize()
+    expected = net.module_.last(X).softmax(1)
+    np.testing.assert_allclose(net.predict_proba(X), to_numpy(expected), atol=1e-6)
+
+
 def test_in_groups():
     first = [torch.full((4, 2), i) for i in range(3)]
     others = [np.zeros((4, 2)), torch.zeros(4), torch.zeros(4, 2, 1)]
@@ -171,6 +191,6 @@ def test_in_groups():
 
 
 def test_large_outputs_stay_alone():
-    large = [torch.zeros(GROUP, 2), torch.zeros(GROUP, 2)]
+    large = [torch.zeros(GROUP_BYTES, 2), torch.zeros(GROUP_BYTES, 2)]
     assert [*map(id, in_groups(large))] == [*map(id, large)]
     assert list(in_groups([])) == []

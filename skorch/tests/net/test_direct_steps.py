@@ -1,7 +1,11 @@
-"""Steps in one piece do what the methods of the net do, to the bit."""
+"""Steps in one go do what the methods of the net do, to the bit."""
 
 from __future__ import annotations
 
+import functools
+import inspect
+import re
+import types
 import weakref
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,8 +17,15 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, default_collate
 
-from skorch import NeuralNet, NeuralNetBinaryClassifier, NeuralNetClassifier, NeuralNetRegressor
-from skorch._direct_steps import direct_step
+from skorch import (
+    NeuralNet,
+    NeuralNetBinaryClassifier,
+    NeuralNetClassifier,
+    NeuralNetRegressor,
+    _direct_steps,
+)
+from skorch._direct_steps import REPLACED
+from skorch._rowparams import RowBatch
 from skorch.callbacks import GradientNormClipping, LRScheduler
 from skorch.history import History
 from skorch.tests.net.net_tools import Call, Dropout, Module, make_net, weights_of
@@ -169,34 +180,41 @@ CASES = {
 }
 
 
+@pytest.fixture
+def made(monkeypatch):
+    """The nets for which steps in one go were made."""
+    nets, make = [], _direct_steps._train_step
+
+    def note(net, is_quiet):
+        nets.append(net)
+        return make(net, is_quiet)
+
+    monkeypatch.setattr(_direct_steps, '_train_step', note)
+    return nets
+
+
 @pytest.mark.bit_exact
 @pytest.mark.parametrize('name', CASES)
-def test_same_training(data, name):
+def test_same_training(data, made, name):
     case = CASES[name]
     changed = case.change(*data) if case.change else data
-    nets = [
-        trained(cls, changed, case.options, case.fit_params)
-        for cls in (case.cls, by_methods(case.cls))
-    ]
-    np.testing.assert_array_equal(*map(weights_of, nets))
-    assert figures(nets[0].history) == figures(nets[1].history)
+    net = trained(case.cls, changed, case.options, case.fit_params)
+    assert bool(made) is (name != 'LBFGS')
+    made.clear()
+    other = trained(by_methods(case.cls), changed, case.options, case.fit_params)
+    assert not made
+    np.testing.assert_array_equal(weights_of(net), weights_of(other))
+    assert figures(net.history) == figures(other.history)
 
 
-@pytest.mark.parametrize('training', [True, False])
-def test_stock_net_takes_the_direct_way(data, device, training):
-    net = make_net(device).initialize()
-    step_fn = net.train_step if training else net.validation_step
-    step = direct_step(net, step_fn, is_quiet=True)
-    result = step([*map(torch.as_tensor, data)])
-    assert set(result) == {'loss', 'y_pred'}
-    assert result['loss'].requires_grad is training
-    assert net.module_.training is training
-
-
-def test_step_of_somebody_else_is_left_as_it_is():
-    net, other = make_net().initialize(), make_net().initialize()
-    for step_fn in (print, lambda batch: None, other.train_step, net.evaluation_step):
-        assert direct_step(net, step_fn, is_quiet=True) is None
+def test_methods_that_are_not_called_are_those_that_a_step_calls():
+    """A method that becomes part of a step has to be named, or called in the direct way, too."""
+    called = set()
+    for name in REPLACED:
+        source = inspect.getsource(getattr(NeuralNet, name))
+        called |= set(re.findall(r'self\.(\w+)\(', source))
+    direct = re.findall(r'net\.(\w+)\(', inspect.getsource(_direct_steps._train_step))
+    assert called - set(REPLACED) == set(direct)
 
 
 # ----------------------------------------------------------------- whoever overrides a method
@@ -314,9 +332,50 @@ def wrapped_step(net, **kwargs):
     net.optimizer_.register_step_post_hook(lambda *args: net.module_.second.bias.data.zero_())
 
 
+def other_layers(net, **kwargs):
+    torch.manual_seed(1)
+    net.module_.first, net.module_.second = nn.Linear(20, 4).double(), nn.Linear(4, 2).double()
+
+
+def part_in_evaluation_mode(net, **kwargs):
+    net.module_.act = nn.Sequential(nn.ReLU(), nn.Dropout(0.9)).eval()
+
+
+def own_loss(net, **kwargs):
+    net.get_loss = lambda *args, **kwargs: NeuralNet.get_loss(net, *args, **kwargs) / 2
+
+
+def own_infer(net, **kwargs):
+    net.infer = lambda x, **fit_params: NeuralNet.infer(net, x / 2, **fit_params)
+
+
+def own_single_step(net, **kwargs):
+    def train_step_single(batch, **fit_params):
+        step = NeuralNet.train_step_single(net, batch, **fit_params)
+        net.module_.first.weight.grad.zero_()
+        return step
+
+    net.train_step_single = train_step_single
+
+
+def own_mode(net, **kwargs):
+    part = net.module_.first
+    part.train = lambda mode=True: part.register_buffer('seen', torch.ones(1)) or part
+
+
+def step_with_a_closure(net, **kwargs):
+    def step(closure):
+        loss = closure()
+        net.module_.second.bias.data.zero_()
+        return loss
+
+    net.optimizer_.step = step
+
+
 CHANGES = [
     *(other_module, other_optimizer, other_criterion, other_dtype, other_mode, other_part),
-    *(frozen_part, other_group, wrapped_step),
+    *(frozen_part, other_group, wrapped_step, other_layers, part_in_evaluation_mode),
+    *(own_loss, own_infer, own_single_step, own_mode, step_with_a_closure),
 ]
 
 
@@ -330,6 +389,122 @@ def test_what_a_callback_changes_counts_from_the_next_batch(data, event, change)
     ]
     np.testing.assert_array_equal(*map(weights_of, nets))
     assert figures(nets[0].history) == figures(nets[1].history)
+
+
+@pytest.mark.bit_exact
+def test_optimizer_that_is_replaced_when_the_gradients_are_there_makes_the_step(data):
+    def replace(net, **kwargs):
+        net.optimizer_ = torch.optim.SGD(net.module_.parameters(), lr=1.0)
+
+    nets = [
+        trained(cls, data, {'callbacks': [Call('on_grad_computed', replace, at=2)]}, {})
+        for cls in (NeuralNet, by_methods(NeuralNet))
+    ]
+    np.testing.assert_array_equal(*map(weights_of, nets))
+
+
+class Renews(Module):
+    """Makes a part anew in each call, when it has logged the modes."""
+
+    def __init__(self):
+        super().__init__()
+        self.drop = nn.Dropout(0.5)
+        self.log = []
+
+    def forward(self, X):
+        self.log.append((self.training, self.drop.training))
+        out = super().forward(self.drop(X))
+        self.drop = nn.Dropout(0.5)
+        return out
+
+
+def test_part_that_the_module_makes_anew_is_switched(data):
+    net = make_net(module=Renews, max_epochs=1, batch_size=16, callbacks=[]).fit(*data)
+    assert net.module_.log == [(True, True)] * 10 + [(False, False)] * 3
+
+
+class Property(Module):
+    """Keeps its mode elsewhere."""
+
+    @property
+    def training(self):
+        return self.__dict__.get('mode', True)
+
+    @training.setter
+    def training(self, mode):
+        self.__dict__['mode'] = mode
+
+    def forward(self, X):
+        self.__dict__.setdefault('log', set()).add((torch.is_grad_enabled(), self.training))
+        return super().forward(X)
+
+
+def test_mode_that_is_a_property(data):
+    net = make_net(module=Property, callbacks=[]).fit(*data)
+    assert net.module_.log == {(True, True), (False, False)}
+
+
+# ------------------------------------------------------------------- what looks like a stock step
+
+
+def test_loss_of_a_class_behind_the_classifier(data):
+    class Doubles(NeuralNet):
+        def get_loss(self, *args, **kwargs):
+            return super().get_loss(*args, **kwargs) * 2
+
+    class Classifier(NeuralNetClassifier, Doubles):
+        pass
+
+    net = trained(NeuralNetClassifier, data, {'max_epochs': 1, 'lr': 0.0}, {})
+    other = trained(Classifier, data, {'max_epochs': 1, 'lr': 0.0}, {})
+    assert other.history[-1, 'train_loss'] == pytest.approx(2 * net.history[-1, 'train_loss'])
+
+
+def with_wrapper(steps):
+    class Own(NeuralNet):
+        @functools.wraps(NeuralNet.train_step)
+        def my_step(self, batch, **fit_params):
+            steps.append(batch)
+            return self.train_step(batch, **fit_params)
+
+        def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
+            step_fn = self.my_step if training else step_fn
+            super().run_single_epoch(iterator, training, prefix, step_fn, **fit_params)
+
+    return make_net(cls=Own)
+
+
+def with_function(steps):
+    def train_step(self, batch, **fit_params):
+        steps.append(batch)
+        return NeuralNet.train_step(self, batch, **fit_params)
+
+    net = make_net()
+    net.train_step = types.MethodType(train_step, net)
+    return net
+
+
+@pytest.mark.parametrize('make', [with_wrapper, with_function])
+def test_step_with_the_name_of_the_stock_one(data, make):
+    steps = []
+    make(steps).fit(*data)
+    assert len(steps) == 8
+
+
+@pytest.mark.bit_exact
+def test_rows_with_weights_in_a_batch_of_a_class_of_ones_own(data):
+    class Weighted(RowBatch):
+        pass
+
+    class Loader(DataLoader):
+        def __iter__(self):
+            for batch in super().__iter__():
+                yield Weighted(batch, batch.row_params)
+
+    options = {'iterator_train': Loader, 'iterator_valid': Loader}
+    a = trained(NeuralNet, data, options, {'sample_weight': WEIGHTS})
+    b = trained(NeuralNet, data, {}, {'sample_weight': WEIGHTS})
+    assert figures(a.history) == figures(b.history)
 
 
 # -------------------------------------------------------------------------- errors and interrupts
