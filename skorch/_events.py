@@ -6,7 +6,6 @@ import contextlib
 import operator
 from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from skorch._endings import complete_epoch
@@ -93,7 +92,7 @@ class Listeners:
         self.callbacks = list(self.net.callbacks_)
         reached = [(e, cb) for e in BATCH_EVENTS for cb in with_own_method(self.callbacks, e)]
         self.reaching = {event for event, _ in reached}
-        methods = attrgetter(*_OF_EVENTS, *_OF_STEPS)(type(self.net))
+        methods = operator.attrgetter(*_OF_EVENTS, *_OF_STEPS)(type(self.net))
         if methods != self.methods:
             self.methods, self.is_stock = methods, is_stock_in_steps(type(self.net))
         is_stock = self.is_stock and vars(self.net).keys().isdisjoint((*_OF_EVENTS, *_OF_STEPS))

@@ -186,8 +186,7 @@ def as_floating(x: Any, module: Any) -> Any:
     dtype of most parameters decides, as a module may keep a few in another one.
 
     """
-    parameter = first_floating_parameter(module) if isinstance(module, nn.Module) else None
-    first = None if parameter is None else parameter.dtype
+    first = first_floating_dtype(module) if isinstance(module, nn.Module) else None
     if first is None or (type(x) is torch.Tensor and x.dtype is first):
         return x
     if floating_dtypes(x) <= {first}:
@@ -196,15 +195,15 @@ def as_floating(x: Any, module: Any) -> Any:
     return cast_floating(x, Counter(dtypes).most_common(1)[0][0])
 
 
-def first_floating_parameter(module: nn.Module) -> nn.Parameter | None:
-    """Return the first floating point parameter; as ``parameters``, but quick."""
+def first_floating_dtype(module: nn.Module) -> torch.dtype | None:
+    """Return the dtype of the first floating point parameter; as ``parameters``, but quick."""
     for parameter in module._parameters.values():
         if parameter is not None and parameter.is_floating_point():
-            return parameter
+            return parameter.dtype
     for child in module._modules.values():
-        found = None if child is None else first_floating_parameter(child)
-        if found is not None:
-            return found
+        dtype = None if child is None else first_floating_dtype(child)
+        if dtype is not None:
+            return dtype
     return None
 
 
@@ -239,7 +238,7 @@ def set_mode(parts: Iterable[Any], training: bool) -> None:
     """
     for part in parts:
         if part.training is not training:
-            part.__dict__['training'] = training  # to go by __setattr__ takes twenty times as long
+            part.__dict__['training'] = training  # __setattr__ of modules looks for much else
 
 
 def grad_mode(enabled: bool) -> AbstractContextManager[Any]:

@@ -6,6 +6,7 @@ They fit each estimator some hundred times.
 
 from __future__ import annotations
 
+import re
 import warnings
 
 import numpy as np
@@ -51,7 +52,6 @@ EXPECTED = {
     'exact': {
         **OF_REGRESSORS,
         'check_dtype_object': 'objects that are no numbers are refused in other words',
-        'check_methods_sample_order_invariance': 'equal to the rounding of float32 only',
     },
     'variational': {
         **OF_REGRESSORS,
@@ -62,6 +62,8 @@ EXPECTED = {
     'binary': {**OF_CLASSIFIERS, **CALLBACK_SETS, 'check_fit_idempotent': RANDOM},
     'multiclass': {**OF_CLASSIFIERS, **CALLBACK_SETS, 'check_fit_idempotent': RANDOM},
 }
+# Wants more digits than float32 has; whether the last one differs depends on the CPU.
+ROUNDING = {'check_methods_sample_order_invariance'}
 CALLBACK = {'callbacks': [InducingPoints()]}
 ESTIMATORS = {
     'exact': lambda: exact(max_epochs=20),
@@ -76,6 +78,12 @@ def reseed(**kwargs):
     np.random.seed(0)
 
 
+def differs_by_rounding(error):
+    """Tell whether the largest relative difference that numpy tells is one of the last digits."""
+    found = re.search(r'Max relative difference.*: (\S+)', str(error))
+    return found is not None and float(found[1]) < 1e-5
+
+
 @pytest.mark.parametrize('name', ESTIMATORS)
 def test_checks_of_sklearn(name):
     reseed()
@@ -83,6 +91,8 @@ def test_checks_of_sklearn(name):
         warnings.simplefilter('ignore')
         rows = check_estimator(ESTIMATORS[name](), on_fail=None, on_skip=None, callback=reseed)
     failed = {row['check_name']: row['exception'] for row in rows if row['status'] == 'failed'}
+    for check in ROUNDING & failed.keys():
+        assert differs_by_rounding(failed.pop(check))
     unexpected = {check: exc for check, exc in failed.items() if check not in EXPECTED[name]}
     assert unexpected == {}
     assert failed.keys() == EXPECTED[name].keys()
