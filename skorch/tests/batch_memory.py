@@ -16,7 +16,7 @@ from torch import nn
 
 from skorch import NeuralNetClassifier
 
-ROWS, COLUMNS = 200_000, 500  # 400 MB
+ROWS, COLUMNS = 500_000, 500  # 1 GB
 
 
 def status(name: str) -> int:
