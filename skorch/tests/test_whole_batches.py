@@ -1448,5 +1448,5 @@ def test_memory_beyond_the_data():
         done = subprocess.run(program, capture_output=True, text=True, check=True)
         return int(done.stdout)
 
-    # one of three, as what the C library keeps of freed memory differs by some 70 MB from run to run
+    # one of three: what the C library keeps of freed memory differs by some 70 MB
     assert any(rise() < 0.1e9 for _ in range(3))
