@@ -269,8 +269,7 @@ def make_iterator(
     view = RowParamsDataset(view, params) if params else view
     source = Source(view) if whole_batches and 'collate_fn' not in kwargs else None
     takes_whole = source is not None and source.take() is not None
-    is_stock = iterator_cls is DataLoader and kwargs.keys() <= STOCK_SETTINGS
-    is_stock = is_stock and _SHARED_BY.get() is None
+    is_stock = _is_stock_loader(iterator_cls, kwargs)
     if takes_whole and is_stock:
         iterator = WholeBatchLoader(view, **kwargs)
         iterator.source = source
@@ -281,6 +280,12 @@ def make_iterator(
     if source is not None and takes_whole and not is_stock:
         collate_whole_items(iterator, source)
     return iterator
+
+
+def _is_stock_loader(iterator_cls: Any, kwargs: Mapping[str, Any]) -> bool:
+    """Tell a ``DataLoader`` of which nothing but the order of stock batches is asked."""
+    is_taken_apart = _SHARED_BY.get() is not None
+    return iterator_cls is DataLoader and kwargs.keys() <= STOCK_SETTINGS and not is_taken_apart
 
 
 def _checked_settings(

@@ -121,22 +121,23 @@ def in_groups(outputs: Iterable[Any]) -> Iterator[Any]:
 
     """
     group: list[Any] = []
-    size = 0
     for out in outputs:
-        if group and not (_is_like(group[0], out) and out.shape[1:] == group[0].shape[1:]):
+        is_small = _is_joinable(out) and out.ndim == 2 and out.nbytes <= GROUP_BYTES
+        if group and not (is_small and _goes_with(group, out)):
             yield torch.cat(group)
-            group, size = [], 0
-        if not _is_joinable(out) or out.ndim != 2 or out.nbytes > GROUP_BYTES:
+            group = []
+        if is_small:
+            group.append(out.clone())  # a module may write its next output into the same memory
+        else:
             yield out
-            continue
-        # a copy, since a module may write its next output into the same memory
-        group.append(out.clone())
-        size += out.nbytes
-        if size > GROUP_BYTES:
-            yield torch.cat(group)
-            group, size = [], 0
     if group:
         yield torch.cat(group)
+
+
+def _goes_with(group: list[torch.Tensor], out: torch.Tensor) -> bool:
+    first = group[0]
+    has_room = len(group) * first.nbytes <= GROUP_BYTES
+    return has_room and _is_like(first, out) and out.shape[1:] == first.shape[1:]
 
 
 def concatenated_array(outputs: Iterable[Any], n_rows: int | None = None) -> np.ndarray:

@@ -176,7 +176,7 @@ CASES = {
         options={'callbacks': [LRScheduler('StepLR', step_size=2, gamma=0.5, step_every='batch')]}
     ),
     'clipped': Case(options={'callbacks': [GradientNormClipping(0.01)]}),
-    'gradients recorded nowhere': Case(options={'callbacks': []}),
+    'no callbacks': Case(options={'callbacks': []}),
 }
 
 
