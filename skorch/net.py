@@ -142,6 +142,12 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
     whole_batches : bool (default=True)
         Take batches of data in memory with one operation each, where the result is the same as that
         of the iterator; False leaves every row to the iterator.
+    random_state : int, RandomState, Generator or None (default=None)
+        Seed of all that the net draws; None draws from the global generators.
+    preflight : bool (default=True)
+        Look at one batch before the first epoch, and say what will go wrong.
+    allow_nan : bool (default=False)
+        Let two-dimensional X have NaN and infinite values.
 
     Attributes
     ----------
@@ -161,7 +167,8 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
     """
 
     initialized_ = interrupted_ = False
-    n_processes, whole_batches = None, True  # nets that older versions saved have none
+    # nets that older versions saved have none of these
+    n_processes, whole_batches, random_state, preflight, allow_nan = None, True, None, True, False
     _loss_warned_ = False
     history_ = OwnDefault(History)
     _trimmed_for_prediction = False
@@ -191,6 +198,9 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
         torch_load_kwargs: dict[str, Any] | None = None,
         n_processes: int | None = None,
         whole_batches: bool = True,
+        random_state: Any = None,
+        preflight: bool = True,
+        allow_nan: bool = False,
         **kwargs: Any,
     ) -> None:
         self.module = module
@@ -213,6 +223,9 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
         self.torch_load_kwargs = torch_load_kwargs
         self.n_processes = n_processes
         self.whole_batches = whole_batches
+        self.random_state = random_state
+        self.preflight = preflight
+        self.allow_nan = allow_nan
 
         history = kwargs.pop('history', None)
         if history is not None:

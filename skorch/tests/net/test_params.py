@@ -324,6 +324,9 @@ def test_get_params_shows_what_the_constructor_takes():
         'torch_load_kwargs',
         'n_processes',
         'whole_batches',
+        'random_state',
+        'preflight',
+        'allow_nan',
         'module__hidden',
     }
 
