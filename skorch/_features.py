@@ -94,9 +94,20 @@ def check_features(net: Any, X: Any, reset: bool) -> None:
         return
     if not reset and not is_pandas_ndframe(X) and is_integer(X):
         return
+    if _is_known_width(net, X, reset):
+        return
     if isinstance(X, list):
         X = rows_to_array(X)
     validate_data(net, X=X, reset=reset, skip_check_array=True)
+
+
+def _is_known_width(net: Any, X: Any, reset: bool) -> bool:
+    """Note or compare the number of columns where there are no names, which is quick."""
+    if type(X) is not np.ndarray or 'feature_names_in_' in vars(net):
+        return False
+    if reset:
+        net.n_features_in_ = X.shape[1]
+    return bool(X.shape[1] == net.n_features_in_)
 
 
 def check_not_one_row(net: Any, X: Any) -> None:

@@ -73,8 +73,8 @@ def required_targets(net: Any, X: Any, y: Any) -> Any:
     y = targets_of(X) if y is None else y
     if y is None and not is_dataset(X) and net.iterator_train is DataLoader:
         raise ValueError(
-            f'{type(net).__name__} was given y=None. Pass y, or a Dataset as X, or iterators of '
-            f'your own as iterator_train and iterator_valid.'
+            f'{type(net).__name__} requires y to be passed, but the target y is None. Pass y, or a '
+            f'Dataset as X, or iterators of your own as iterator_train and iterator_valid.'
         )
     return y
 

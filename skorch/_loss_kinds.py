@@ -14,14 +14,14 @@ CROSS_ENTROPY_LOSSES = (nn.CrossEntropyLoss, F.cross_entropy)
 
 CLASS_INDEX_LOSSES = (*CROSS_ENTROPY_LOSSES, nn.NLLLoss, F.nll_loss)
 NLL_LOSSES = (nn.NLLLoss, F.nll_loss)
-PROBABILITY_LOSSES = (
-    nn.BCELoss,
+BCE_LOSSES = (nn.BCELoss, F.binary_cross_entropy)
+LOGIT_LOSSES = (
     nn.BCEWithLogitsLoss,
     nn.MultiLabelSoftMarginLoss,
-    F.binary_cross_entropy,
     F.binary_cross_entropy_with_logits,
     F.multilabel_soft_margin_loss,
 )
+PROBABILITY_LOSSES = (*BCE_LOSSES, *LOGIT_LOSSES)
 ELEMENTWISE_LOSSES = (
     *PROBABILITY_LOSSES,
     nn.MSELoss,
@@ -71,11 +71,17 @@ def unwrapped(criterion: Any) -> Any:
 
 
 def is_loss(criterion: Any, losses: tuple[Any, ...]) -> bool:
-    """Tell whether a criterion is one of ``losses``, a partial or a compiled one of them."""
+    """Tell whether a criterion is one of ``losses``, a partial or a compiled one of them.
+
+    A class, of which the criterion will be made, counts as what it makes.
+
+    """
     if type(criterion) in STOCK_LOSSES:
         return type(criterion) in losses
     criterion = unwrapped(criterion)
     classes = tuple(loss for loss in losses if isinstance(loss, type))
+    if isinstance(criterion, type):
+        return issubclass(criterion, classes)
     return isinstance(criterion, classes) or any(criterion is loss for loss in losses)
 
 

@@ -127,7 +127,7 @@ def reinit_message(kind: str, params: Iterable[str] | None = None) -> str:
 
 
 def with_settings(
-    params: Mapping[str, Any], settings: Mapping[str, Any], live: bool
+    params: Mapping[str, Any], settings: Mapping[str, Any], live: Iterable[str]
 ) -> dict[str, Any]:
     """Let settings of callbacks show among the parameters of the callbacks themselves.
 
@@ -137,8 +137,8 @@ def with_settings(
         Parameters, those of the callbacks among them.
     settings : mapping of str to object
         ``callbacks__<name>`` and ``callbacks__<name>__<param>`` as they were given.
-    live : bool
-        The callbacks have got the settings, and may have changed since.
+    live : iterable of str
+        Names of the callbacks that have got the settings, and may have changed since.
 
     Returns
     -------
@@ -147,7 +147,9 @@ def with_settings(
     """
     off = {name for name, value in settings.items() if value is None and name.count('__') == 1}
     kept = {k: v for k, v in params.items() if '__'.join(k.split('__')[:2]) not in off}
-    return {**kept, **(dict.fromkeys(off) if live else settings)}
+    live = set(live)
+    as_given = {k: v for k, v in settings.items() if k in off or k.split('__')[1] not in live}
+    return {**kept, **as_given}
 
 
 def own_param_names(attributes: Iterable[str]) -> list[str]:
@@ -261,7 +263,9 @@ class ParamsMixin(BaseEstimator):
             return params
         settings = {k: v for k, v in params.items() if k.startswith('callbacks__')}
         params.update(self._get_params_callbacks(deep=deep))
-        return with_settings(params, settings, live='callbacks_' in vars(self))
+        defaults = dict(self._default_callbacks_for_params())
+        live = [name for name, _ in vars(self).get('callbacks_', ()) if name not in defaults]
+        return with_settings(params, settings, live)
 
     def _get_params_callbacks(self, deep: bool = True) -> dict[str, Any]:
         params: dict[str, Any] = {}
@@ -275,9 +279,21 @@ class ParamsMixin(BaseEstimator):
 
     def _callbacks_for_params(self) -> list[tuple[str, Any]]:
         callbacks = vars(self).get('callbacks_')
-        if callbacks is not None:
-            return callbacks
-        return list(self._uniquely_named_callbacks())
+        if callbacks is None:
+            return list(self._uniquely_named_callbacks())
+        defaults = dict(self._default_callbacks_for_params())
+        return [(name, defaults.get(name, callback)) for name, callback in callbacks]
+
+    def _default_callbacks_for_params(self: Any) -> Iterator[tuple[str, Any]]:
+        """Yield the callbacks that the net has by itself as they are before training.
+
+        They are no arguments of the net, so that training must not show in its parameters.
+
+        """
+        for item in self.get_default_callbacks():
+            name = item[0] if isinstance(item, tuple) else None
+            if name is not None:
+                yield name, vars(self).get(f'callbacks__{name}', item[1])
 
     def _get_params_for(self, prefix: str) -> dict[str, Any]:
         return params_for(prefix, {k: v for k, v in vars(self).items() if '__' in k})

@@ -247,23 +247,17 @@ def grad_mode(enabled: bool) -> AbstractContextManager[Any]:
     return _AS_BEFORE if torch.is_grad_enabled() is enabled else torch.set_grad_enabled(enabled)
 
 
-def explain_dtype_error(error: RuntimeError, x: Any, module: Any) -> None:
-    """Say what to do if a module of floating point layers got integers.
+def are_refused_integers(x: Any, error: RuntimeError) -> bool:
+    """Tell whether an error of a module is about integers that a floating point layer got."""
+    if not isinstance(x, torch.Tensor) or x.is_floating_point() or x.is_complex():
+        return False
+    return 'dtype' in str(error) or 'should be the same' in str(error)
 
-    They are not cast, since the module may look them up in an embedding.
 
-    Raises
-    ------
-    RuntimeError
-        In place of torch's own, if that is what it is about.
-
-    """
+def integers_as_floating(x: Any, module: Any) -> Any:
+    """Cast a tensor of integers to the dtype of a module's parameters."""
     is_integer = isinstance(x, torch.Tensor) and not (x.is_floating_point() or x.is_complex())
-    if is_integer and 'dtype' in str(error):
-        raise RuntimeError(
-            f'X is of type {x.dtype}, which a layer of {type(module).__name__} does not take '
-            f"({error}). If these are measured values, pass X.astype('float32')."
-        ) from error
+    return x.to(first_floating_dtype(module) or torch.get_default_dtype()) if is_integer else x
 
 
 def floating_dtypes(x: Any) -> set[torch.dtype]:

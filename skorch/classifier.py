@@ -11,6 +11,14 @@ from sklearn.base import ClassifierMixin
 from torch import nn
 
 from skorch._checks import check_threshold
+from skorch._class_columns import (
+    BinaryLogProbaMixin,
+    LogProbaMixin,
+    criterion_of,
+    predicted_columns,
+    with_class_columns,
+)
+from skorch._data_checks import checked_labels, is_stock_loss
 from skorch._label_learning import LabelsMixin
 from skorch._labels import (
     are_consecutive,
@@ -24,7 +32,14 @@ from skorch._labels import (
     unknown_labels,
     without_column,
 )
-from skorch._loss_kinds import NLL_LOSSES, SIGN_LOSSES, ignored_label, is_loss, is_multilabel_loss
+from skorch._loss_kinds import (
+    CLASS_INDEX_LOSSES,
+    NLL_LOSSES,
+    SIGN_LOSSES,
+    ignored_label,
+    is_loss,
+    is_multilabel_loss,
+)
 from skorch._losses import (
     are_log_probabilities,
     as_probabilities,
@@ -115,7 +130,15 @@ class _Classifier(ClassifierMixin, LabelsMixin, NeuralNet):
         super().partial_fit(X, y, sample_weight=sample_weight, **fit_params)
         return self
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = is_multilabel_loss(criterion_of(self))
+        return tags
+
     # ----------------------------------------------------------------------------------- labels
+
+    def _checked_targets(self, y: Any) -> Any:
+        return checked_labels(self, y)
 
     def check_data(self, X: Any, y: Any) -> None:
         """Learn the labels in y.
@@ -200,7 +223,7 @@ class _Classifier(ClassifierMixin, LabelsMixin, NeuralNet):
         return weight if sample_weight is None else weight * sample_weight.to('cpu', weight.dtype)
 
 
-class NeuralNetClassifier(_Classifier):
+class NeuralNetClassifier(LogProbaMixin, _Classifier):
     def __init__(
         self,
         module: Any,
@@ -227,6 +250,11 @@ class NeuralNetClassifier(_Classifier):
         super().fit(X, y, sample_weight=sample_weight, **fit_params)
         return self
 
+    def _is_label_type(self, labels: np.ndarray) -> bool:
+        # continuous targets have been refused, so that these are labels such as 1.0 and 2.0
+        is_label = labels.dtype.kind == 'f' and is_loss(self.criterion_, CLASS_INDEX_LOSSES)
+        return is_discrete(labels) or (is_label and is_stock_loss(self.criterion_))
+
     def _output_for_criterion(self, y_pred: Any) -> Any:
         """Return logarithms for NLLLoss also where the module returns probabilities."""
         if not isinstance(y_pred, torch.Tensor) or not is_loss(self.criterion_, NLL_LOSSES):
@@ -242,6 +270,29 @@ class NeuralNetClassifier(_Classifier):
         if self.predict_nonlinearity == 'auto' and is_loss(self.criterion_, NLL_LOSSES):
             return as_probabilities
         return nonlinearity
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Return the probabilities of the labels.
+
+        If the module returns several values, the first one is taken.
+
+        Parameters
+        ----------
+        X : array-like, dict or list of those, or Dataset
+
+        Returns
+        -------
+        array of shape (n, k)
+            One column for each of ``classes_``, also where the module has more outputs. What a
+            ``predict_nonlinearity`` of the user's own returns may have any shape.
+
+        Raises
+        ------
+        ValueError
+            If there is no batch at all.
+
+        """
+        return with_class_columns(self, super().predict_proba(X))
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the most probable label of each row.
@@ -261,12 +312,12 @@ class NeuralNetClassifier(_Classifier):
         if vars(self).get('multilabel_') and is_multilabel_loss(self.criterion_):
             return (proba > 0.5).astype(np.int64)
         if self._predicts_labels():
-            # a module may have more outputs than there are labels
+            # a predict_proba of the user's own may return more columns than there are labels
             proba = proba[:, : len(self.classes_)]
-        return self._decode_labels(proba.argmax(axis=1))
+        return self._decode_labels(predicted_columns(self, proba))
 
 
-class NeuralNetBinaryClassifier(_Classifier):
+class NeuralNetBinaryClassifier(BinaryLogProbaMixin, _Classifier):
     def __init__(
         self,
         module: Any,
@@ -321,6 +372,14 @@ class NeuralNetBinaryClassifier(_Classifier):
                 f'y.ravel() for a single column, and NeuralNetClassifier for several labels.'
             )
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_class = tags.classifier_tags.multi_label = False
+        return tags
+
+    def _checked_targets(self, y: Any) -> Any:
+        return checked_labels(self, y, soft=True)
+
     @property
     def classes_(self) -> np.ndarray:
         """Labels in the order of the columns of ``predict_proba``: 0 and 1 unless y has others."""
@@ -337,8 +396,9 @@ class NeuralNetBinaryClassifier(_Classifier):
     def _needs_codes(self, X: Any, labels: np.ndarray, classes: np.ndarray) -> bool:
         if len(classes) > 2:
             raise ValueError(
-                f'{type(self).__name__} takes two labels, got {len(classes)}: '
-                f'{classes[:5].tolist()!r}. Use NeuralNetClassifier for more than two.'
+                f'Only binary classification is supported. {type(self).__name__} takes two labels, '
+                f'got {len(classes)}: {classes[:5].tolist()!r}. Use NeuralNetClassifier for more '
+                f'than two.'
             )
         if self.classes is not None and len(self.classes):
             given = np.asarray(self.classes)

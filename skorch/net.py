@@ -20,10 +20,10 @@ from skorch import _batching, _persistence, _randomness
 from skorch._checks import backward, callable_param, made, number_of_epochs, split_in_two
 from skorch._components import ComponentsMixin, is_loss_function
 from skorch._convert import is_on_cpu, rows_to_array
+from skorch._data_checks import as_array_if_bare, checked_X
 from skorch._direct_steps import snapshot_methods, step_of
 from skorch._endings import ended_regularly, watching_losses
 from skorch._events import EventsMixin, listening, nobody_listens, nobody_listens_now
-from skorch._features import check_features
 from skorch._history import figures_of
 from skorch._launch import partial_fit_in_processes, processes_of
 from skorch._losses import loss_of_batch, refuse_targets_beyond_outputs
@@ -46,14 +46,15 @@ from skorch._rowparams import (
 from skorch._run_state import load_run_state, run_state
 from skorch._signatures import accepted_by
 from skorch._structures import (
+    are_refused_integers,
     as_floating,
     concatenate,
     concatenated_array,
     detached,
-    explain_dtype_error,
     first_of,
     grad_mode,
     in_groups,
+    integers_as_floating,
     rows_if_large,
     set_mode,
     switchable_parts,
@@ -71,6 +72,7 @@ from skorch.exceptions import (  # noqa: F401  programs import these from here
     StopTraining,
 )
 from skorch.history import History
+from skorch.scoring import loss_scoring
 from skorch.setter import optimizer_setter  # noqa: F401  likewise
 from skorch.utils import (  # noqa: F401  likewise
     FirstStepAccumulator,
@@ -169,10 +171,14 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
     initialized_ = interrupted_ = False
     # nets that older versions saved have none of these
     n_processes, whole_batches, random_state, preflight, allow_nan = None, True, None, True, False
-    _loss_warned_ = False
+    _loss_warned_ = _casts_integers_ = False
     history_ = OwnDefault(History)
     _trimmed_for_prediction = False
-    _learnt_from_data: tuple[str, ...] = ('n_features_in_', 'feature_names_in_')
+    _learnt_from_data: tuple[str, ...] = (
+        'n_features_in_',
+        'feature_names_in_',
+        '_casts_integers_',
+    )
 
     # ----------------------------------------------------------------------------- construction
 
@@ -258,6 +264,12 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
 
     def __repr__(self) -> str:
         return describe(self)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = tags.input_tags.three_d_array = tags.input_tags.dict = True
+        tags.input_tags.allow_nan = bool(self.allow_nan)
+        return tags
 
     # --------------------------------------------------------------------------- initialization
 
@@ -387,7 +399,7 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
             self.initialize()
         self.interrupted_ = False
         self._loss_warned_ = False
-        check_features(self, X, reset='n_features_in_' not in vars(self))
+        X, y = checked_X(self, X, training=True), self._checked_targets(y)
         self._remember_initial_states()
         fit_params = with_weight(fit_params, sample_weight)
         if processes_of(self) > 1:
@@ -508,6 +520,10 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
 
     def check_data(self, X: Any, y: Any = None) -> None:
         """Check the data given to ``fit``; subclasses raise on data that they cannot take."""
+
+    def _checked_targets(self, y: Any) -> Any:
+        """Return y as it is trained on; raise on targets that the criterion cannot take."""
+        return as_array_if_bare(y)
 
     def get_dataset(self, X: Any, y: Any = None) -> Any:
         """Return a dataset of X and y; a dataset is returned as it is.
@@ -714,7 +730,8 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
         ----------
         x : array-like, or dict of those
             A batch of inputs; the entries of a dict go to the arguments of ``forward``. Floating
-            point inputs get the dtype of the module's parameters.
+            point inputs get the dtype of the module's parameters, and so do integers if the module
+            does not take these.
         **fit_params
             Further arguments of ``forward``.
 
@@ -725,17 +742,26 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
 
         """
         x = as_floating(to_tensor(x, device=self.device), self.module_)
+        if self._casts_integers_:
+            x = integers_as_floating(x, self.module_)
         if fit_params:
             forward = accepted_by(self.module_)
             fit_params = drop_split_params(fit_params, forward, self._accepted_by_split())
             fit_params = to_device(fit_params, self.device)
         try:
-            if type(x) is not torch.Tensor and isinstance(x, Mapping):
-                return self.module_(**self._merge_x_and_fit_params(x, fit_params))
-            return self.module_(x, **fit_params)
+            return self._call_module(x, fit_params)
         except RuntimeError as exc:
-            explain_dtype_error(exc, x, self.module_)
-            raise
+            if not are_refused_integers(x, exc):
+                raise
+            # only the module knows whether its integers are measured values or indices
+            y_pred = self._call_module(integers_as_floating(x, self.module_), fit_params)
+            self._casts_integers_ = True
+            return y_pred
+
+    def _call_module(self, x: Any, fit_params: dict[str, Any]) -> Any:
+        if type(x) is not torch.Tensor and isinstance(x, Mapping):
+            return self.module_(**self._merge_x_and_fit_params(x, fit_params))
+        return self.module_(x, **fit_params)
 
     def get_loss(self, y_pred: Any, y_true: Any, X: Any = None, training: bool = False) -> Any:
         """Return the loss of a batch.
@@ -793,7 +819,7 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
             Where the outputs are put.
 
         """
-        check_features(self, X, reset=False)
+        X = checked_X(self, X, training=False)
         dataset = self.get_dataset(X)
         with _batching.all_rows_in_order():
             iterator = self.get_iterator(dataset, training=False)
@@ -851,6 +877,25 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
     def predict(self, X: Any) -> np.ndarray:
         """Return the predictions for X; here, the same as ``predict_proba``."""
         return self.predict_proba(X)
+
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """Return minus the loss on some data, so that a greater score is a better one.
+
+        Classifiers return the accuracy, regressors the coefficient of determination.
+
+        Parameters
+        ----------
+        X : array-like, dict or list of those, or Dataset
+        y : array-like or None
+        sample_weight : array-like of shape (n,) or None
+            How much each row counts.
+
+        Returns
+        -------
+        float
+
+        """
+        return -float(np.mean(loss_scoring(self, X, y, sample_weight)))
 
     def trim_for_prediction(self) -> None:
         """Drop all that prediction does not need; the net cannot be trained any more."""

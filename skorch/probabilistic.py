@@ -11,7 +11,7 @@ from torch import nn
 
 from skorch import _gp_checks as checks
 from skorch._batching import all_rows_in_order
-from skorch._features import check_features
+from skorch._data_checks import checked_X
 from skorch._gp_caches import forget_caches, make_storable, predicting_training_data
 from skorch._gp_classification import BinaryMixin, MulticlassMixin
 from skorch._gp_distributions import detached_distribution, joined, mean_of, std_of
@@ -293,7 +293,7 @@ class GPBase(NeuralNet):
     def _joint_prediction(self, X: Any) -> Any:
         """Return one distribution of all rows, whatever the batch size."""
         self.check_is_fitted()
-        check_features(self, X, reset=False)
+        X = checked_X(self, X, training=False)
         with all_rows_in_order():
             iterator = self.get_iterator(self.get_dataset(X), training=False)
         inputs = [to_tensor(unpack_data(batch)[0], device=self.device) for batch in iterator]

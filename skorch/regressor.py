@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.base import RegressorMixin
 from torch import nn
 
+from skorch._data_checks import checked_numbers
 from skorch._labels import label_array, required_targets
 from skorch.net import NeuralNet
 from skorch.utils import get_dim, is_dataset  # noqa: F401  programs import these from here
@@ -19,6 +20,15 @@ __all__ = ['NeuralNetRegressor']
 class NeuralNetRegressor(RegressorMixin, NeuralNet):
     def __init__(self, module: Any, *args: Any, criterion: Any = nn.MSELoss, **kwargs: Any) -> None:
         super().__init__(module, *args, criterion=criterion, **kwargs)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        # only the module knows; it has been seen with the targets that it was trained on
+        tags.target_tags.multi_output = vars(self).get('target_ndim_', 1) > 1
+        return tags
+
+    def _checked_targets(self, y: Any) -> Any:
+        return checked_numbers(self, y)
 
     def check_data(self, X: Any, y: Any) -> None:
         """Learn the number of dimensions of y.

@@ -11,7 +11,7 @@ from sklearn.base import is_classifier, is_regressor
 from torch.utils.data import DataLoader
 
 from skorch._batching import all_rows_in_order, iterate
-from skorch._features import check_features
+from skorch._data_checks import checked_X
 from skorch._randomness import observing
 from skorch._rowparams import attach_row_params, weighted_by
 from skorch.dataset import get_len, is_dataset, unpack_data
@@ -67,7 +67,7 @@ def loss_scoring(net: Any, X: Any, y: Any = None, sample_weight: Any = None) -> 
             f'The reduction of the criterion must be one of {_REDUCTIONS}, it is {reduction!r}.'
         )
     _check_target(net, X, y)
-    check_features(net, X, reset=False)
+    X = checked_X(net, X, training=False)
     dataset = net.get_dataset(X, y)
     if sample_weight is not None:
         weight = _check_weight(sample_weight, get_len(dataset))

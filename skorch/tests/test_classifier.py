@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from sklearn.base import clone
+from sklearn.exceptions import DataConversionWarning
 from sklearn.model_selection import cross_val_predict, cross_val_score
 from torch import nn
 from torch.utils.data import IterableDataset, TensorDataset
@@ -132,7 +133,6 @@ CONTAINERS = {
     'categorical': lambda y: pd.Series(y, dtype='category'),
     'Index': lambda y: pd.Index(y),
     'SliceDataset': lambda y: SliceDataset(Dataset(np.zeros((N, 1)), np.asarray(y)), 1),
-    'column': lambda y: np.asarray(y)[:, None],
 }
 
 
@@ -178,14 +178,39 @@ def test_two_labels(make, make_binary, two, labels):
     assert_learnt(make_binary().fit(X, y), X, y, sorted(labels))
 
 
+@pytest.mark.parametrize('labels', [['ant', 'bee', 'cat'], [5, 6, 7], [0, 1, 2]], ids=name_of)
+def test_a_column_of_labels_is_told(make, three, labels):
+    X, codes = three
+    y = np.array(labels)[codes]
+    with pytest.warns(DataConversionWarning, match='column-vector y was passed'):
+        net = make().fit(X, y[:, None])
+    assert_learnt(net, X, y, labels)
+
+
+def test_a_column_of_labels_for_a_binary_classifier_is_told(make_binary, two):
+    X, codes = two
+    with pytest.warns(DataConversionWarning, match='column-vector y was passed'):
+        net = make_binary().fit(X, codes[:, None])
+    assert_learnt(net, X, codes, [0, 1])
+
+
 @pytest.mark.parametrize('labels', [[0, 2, 4], [1, 2, 3]], ids=name_of)
 def test_columns_of_a_wider_output_keep_their_meaning(make, three, labels):
     X, codes = three
     y = np.array(labels)[codes]
     net = make(module__n_out=5).fit(X, y)
     assert not net.encodes_labels_
-    assert (net.predict_proba(X).argmax(1) == net.predict(X)).all()
+    proba, output = net.predict_proba(X), net.forward(X)[:, labels]
+    np.testing.assert_allclose(proba, output.softmax(1).numpy(), atol=1e-6)
+    assert (net.classes_[proba.argmax(1)] == net.predict(X)).all()
     assert net.score(X, y) > 0.9
+
+
+def test_all_columns_of_a_wider_output_by_naming_them(make, three):
+    X, codes = three
+    net = make(module__n_out=5, classes=range(5)).fit(X, 2 * codes)
+    assert net.predict_proba(X).shape == (N, 5)
+    assert set(net.predict(X)) == {0, 2, 4}
 
 
 def test_more_outputs_than_labels(make, two):
@@ -193,7 +218,10 @@ def test_more_outputs_than_labels(make, two):
     y = np.array(['n', 'y'])[codes]
     net = make(module__n_out=4, max_epochs=1, lr=0.0).fit(X, y)
     assert set(net.predict(X)) <= {'n', 'y'}
-    assert net.predict_proba(X).shape == (N, 4)
+    proba = net.predict_proba(X)
+    assert proba.shape == (N, 2)
+    np.testing.assert_allclose(proba.sum(1), 1, atol=1e-6)
+    assert (net.classes_[proba.argmax(1)] == net.predict(X)).all()
 
 
 @pytest.mark.parametrize('label', ['z', 1, 7, True])
@@ -216,7 +244,7 @@ def test_fewer_outputs_than_labels_is_told(make, three):
     [
         (['a', None], TypeError, r'NoneType, str.*no missing values'),
         ([1, 'a'], TypeError, r'int, str'),
-        ([0.0, np.nan], ValueError, r'missing values \(NaN\)'),
+        ([0.0, np.nan], ValueError, r'Input y contains NaN'),
     ],
 )
 def test_labels_that_are_none(make, two, values, error, message):
@@ -228,7 +256,9 @@ def test_labels_that_are_none(make, two, values, error, message):
 
 @pytest.mark.parametrize('cls', [NeuralNetClassifier, NeuralNetBinaryClassifier])
 def test_y_is_needed(cls, two):
-    with pytest.raises(ValueError, match=f'{cls.__name__} was given y=None. Pass y, or a Dataset'):
+    with pytest.raises(
+        ValueError, match=f'{cls.__name__} requires y to be passed, but the target y is None'
+    ):
         cls(Linear).fit(two[0], None)
 
 
@@ -730,10 +760,9 @@ def test_binary_refuses_more_labels(make_binary, three):
         make_binary().fit(X, np.array(['a', 'b', 'c'])[codes])
 
 
-@pytest.mark.parametrize('k', [1, 2])
-def test_binary_refuses_two_dimensions(make_binary, two, k):
+def test_binary_refuses_two_dimensions(make_binary, two):
     X, codes = two
-    y = np.stack([codes] * k, 1)
+    y = np.stack([codes] * 2, 1)
     with pytest.raises(ValueError, match='should be 1-dimensional, got 2 dimensions'):
         make_binary(train_split=None).fit(X, y)
 

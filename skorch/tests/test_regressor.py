@@ -181,7 +181,10 @@ def test_cross_validation(make, data):
 
 
 def test_y_is_needed(make, data):
-    with pytest.raises(ValueError, match=r'NeuralNetRegressor was given y=None. Pass y, or a Data'):
+    with pytest.raises(
+        ValueError,
+        match=r'NeuralNetRegressor requires y to be passed, but the target y is None. Pass y',
+    ):
         make().fit(data[0], None)
 
 

@@ -259,10 +259,35 @@ def test_default_split_takes_datasets_and_several_labels(classifier_data):
     assert 'valid_loss' in net.history[-1]
 
 
-def test_integers_for_floating_point_layers_are_explained(classifier_data):
+@pytest.mark.parametrize('dtype', ['int64', 'int32', 'uint8', 'bool'])
+def test_integers_are_measured_values_for_floating_point_layers(classifier_data, dtype):
     X, y = classifier_data
-    with pytest.raises(RuntimeError, match=r'X is of type torch.int64.*float32'):
-        make().fit((10 * X).astype('int64'), y)
+    counts = (10 * X).astype(dtype)
+    nets = []
+    for values in (counts, counts.astype('float32')):
+        torch.manual_seed(0)
+        nets.append(make(lr=0.01).fit(values, y))
+    assert nets[0].history[:, 'train_loss'] == nets[1].history[:, 'train_loss']
+    np.testing.assert_array_equal(nets[0].predict_proba(counts), nets[1].predict_proba(counts))
+
+
+def test_integers_stay_what_they_are_for_embeddings(classifier_data):
+    X, y = classifier_data
+    seen = set()
+
+    class Bag(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(()))
+            self.bag = nn.EmbeddingBag(10, 2)
+
+        def forward(self, X):
+            seen.add(X.dtype)
+            return self.scale * self.bag(X)
+
+    tokens = np.clip(3 * X + 5, 0, 9).astype('int64')
+    make(Bag).fit(tokens, y).predict(tokens)
+    assert seen == {torch.int64}
 
 
 @pytest.mark.parametrize('dtype', ['int64', 'bool', 'uint8'])

@@ -199,6 +199,11 @@ def test_data_that_cannot_be_used(make, X, y, data, error, message):
 
 def test_complex_input_is_an_error_for_a_real_module(make, X, y):
     with pytest.raises(RuntimeError, match=r'dtype'):
+        make().fit(torch.as_tensor(X.astype('complex64')), y)
+
+
+def test_arrays_of_complex_numbers_are_refused(make, X, y):
+    with pytest.raises(ValueError, match=r'Complex data not supported.*Pass a tensor'):
         make().fit(X.astype('complex64'), y)
 
 
@@ -207,7 +212,8 @@ def test_complex_input_of_a_module_that_takes_it(make, X, y):
         def forward(self, X):
             return self.layer(X.abs())
 
-    assert make(Absolute).fit(X.astype('complex64'), y).predict(X.astype('complex64')).shape == (N,)
+    numbers = torch.as_tensor(X.astype('complex64'))
+    assert make(Absolute).fit(numbers, y).predict(numbers).shape == (N,)
 
 
 # ---------------------------------------------------------------------------------- several inputs
@@ -437,8 +443,13 @@ def test_training_on_a_single_row(make, X, y):
     assert net.predict(X[:1]).shape == (1,)
 
 
-def test_training_on_no_rows_makes_no_step(make, X, y):
-    net = make(train_split=None).fit(X[:0], y[:0])
+def test_training_on_no_rows_is_an_error(make, X, y):
+    with pytest.raises(ValueError, match=r'0 sample\(s\) \(shape=\(0, 4\)\)'):
+        make(train_split=None).fit(X[:0], y[:0])
+
+
+def test_training_on_a_dataset_of_no_rows_makes_no_step(make, X, y):
+    net = make(train_split=None).fit(Dataset(X[:0], y[:0]), None)
     assert len(net.history) == 2
     assert net.history[-1, 'train_batch_count'] == 0
 
@@ -449,9 +460,9 @@ def test_last_batch_of_one_row(make, X, y):
     assert net.predict(X).shape == (N,)
 
 
-def test_targets_with_nan_of_a_regressor_are_told(X, device):
+def test_targets_with_nan_of_a_regressor_are_refused(X, device):
     y = np.where(X[:, 0] > 0, np.nan, X[:, 0]).astype('float32')
     net = NeuralNetRegressor(Linear, verbose=0, device=device, max_epochs=1, train_split=None)
     net.set_params(module=nn.Linear, module__in_features=4, module__out_features=1)
-    with pytest.warns(UserWarning, match='not finite'):
+    with pytest.raises(ValueError, match='Input y contains NaN'):
         net.fit(X, y)

@@ -375,7 +375,7 @@ class TestLossThatIsNotFinite:
     def test_it_is_told_once(self, bad, data):
         X = data[0].copy()
         X[100, 3] = bad
-        net = make_net(max_epochs=4)
+        net = make_net(max_epochs=4, allow_nan=True)
         with pytest.warns(SkorchWarning, match=r'train loss is not finite.*epoch 1') as caught:
             net.fit(X, data[1])
         assert len(caught) == 1
@@ -383,14 +383,15 @@ class TestLossThatIsNotFinite:
 
     def test_of_validation_alone(self, data):
         X = np.where(np.arange(200)[:, None] >= 160, np.nan, data[0])
-        net = make_net(train_split=ValidSplit([(np.arange(160), np.arange(160, 200))]))
+        split = ValidSplit([(np.arange(160), np.arange(160, 200))])
+        net = make_net(train_split=split, allow_nan=True)
         with pytest.warns(SkorchWarning, match='valid loss is not finite') as caught:
             net.fit(X, data[1])
         assert len(caught) == 1
 
     def test_each_training_tells_it_again(self, data):
         X = data[0] * np.nan
-        net = make_net(max_epochs=2)
+        net = make_net(max_epochs=2, allow_nan=True)
         for call in (net.fit, net.partial_fit, net.fit):
             with pytest.warns(SkorchWarning, match='not finite') as caught:
                 call(X, data[1])

@@ -290,7 +290,7 @@ def test_softmax_by_rows_is_that_of_gpytorch():
         (multiclass, labels(X)[:, None], 'should be 1-dimensional, got 2 dimensions'),
         (binary, X[:, 0], 'Unknown label type: continuous'),
         (multiclass, X[:, 0], 'Unknown label type: continuous'),
-        (binary, None, 'GPBinaryClassifier was given y=None'),
+        (binary, None, 'GPBinaryClassifier requires y to be passed'),
         (multiclass, None, 'needs the number of classes|y=None'),
     ],
     ids=[

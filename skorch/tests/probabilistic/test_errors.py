@@ -126,7 +126,7 @@ def test_each_of_several_processes_refuses():
 
 @each
 def test_targets_are_needed(make):
-    with pytest.raises(ValueError, match='was given y=None'):
+    with pytest.raises(ValueError, match='requires y to be passed'):
         make(**({'module__num_classes': 3} if make is multiclass else {})).fit(X)
 
 

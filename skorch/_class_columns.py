@@ -1,0 +1,199 @@
+"""The columns of the classes in the output of a classifier, their logarithms, and decision values.
+
+A module may have more outputs than the data has labels; scikit-learn expects one column for each of
+``classes_``.
+
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.utils.metaestimators import available_if
+from torch.nn import functional as F
+
+from skorch._labels import are_column_indices
+from skorch._loss_kinds import (
+    BCE_LOSSES,
+    CLASS_INDEX_LOSSES,
+    LOGIT_LOSSES,
+    NLL_LOSSES,
+    is_loss,
+)
+from skorch._losses import as_probabilities
+from skorch._randomness import observing_at_once
+from skorch._structures import concatenated_array, first_of
+
+
+def criterion_of(net: Any) -> Any:
+    """Return the criterion of a net, before it is initialized what it will be made of."""
+    return vars(net).get('criterion_', net.criterion)
+
+
+def is_auto(net: Any) -> bool:
+    """Tell whether the nonlinearity of predictions follows from the criterion."""
+    return isinstance(net.predict_nonlinearity, str) and net.predict_nonlinearity == 'auto'
+
+
+def has_label_columns(net: Any) -> bool:
+    """Tell whether each label that a classifier knows has an output of its module."""
+    is_known = 'classes_inferred_' in vars(net) and (net.classes is None or len(net.classes) > 0)
+    if not is_known or vars(net).get('multilabel_'):
+        return False
+    return is_loss(net.criterion_, CLASS_INDEX_LOSSES) and not net._has_own_loss()
+
+
+def columns_of_classes(net: Any, n_outputs: int) -> np.ndarray | None:
+    """Return which outputs of the module are those of ``classes_``; None for all of them.
+
+    Parameters
+    ----------
+    net : NeuralNetClassifier
+    n_outputs : int
+
+    Returns
+    -------
+    array of int of shape (k,), or None
+
+    """
+    classes = net.classes_ if has_label_columns(net) else ()
+    if not 0 < len(classes) < n_outputs:
+        return None
+    if net._predicts_labels() or net.classes is not None or not are_column_indices(classes):
+        return np.arange(len(classes))
+    return classes.astype(np.intp) if classes.max() < n_outputs else None
+
+
+def with_class_columns(net: Any, proba: np.ndarray) -> np.ndarray:
+    """Return the columns of the classes, and let probabilities sum to 1 again.
+
+    Parameters
+    ----------
+    net : NeuralNetClassifier
+    proba : array of shape (n, ...)
+        What the nonlinearity made of the module's output.
+
+    """
+    columns = columns_of_classes(net, proba.shape[1]) if proba.ndim == 2 else None
+    if columns is None:
+        return proba
+    proba = proba[:, columns]
+    if not is_auto(net):
+        return proba
+    total = proba.sum(axis=1, keepdims=True)
+    with np.errstate(invalid='ignore', divide='ignore'):
+        return np.where(total > 0, proba / total, proba.dtype.type(1 / len(columns)))
+
+
+def predicted_columns(net: Any, proba: np.ndarray) -> np.ndarray:
+    """Return which output of the module is the greatest in each row of ``predict_proba``."""
+    columns = proba.argmax(axis=1)
+    if net._predicts_labels() or net.classes is not None or not has_label_columns(net):
+        return columns
+    classes = net.classes_  # which are outputs themselves
+    if proba.ndim != 2 or len(classes) != proba.shape[1] or not are_column_indices(classes):
+        return columns
+    return classes.astype(columns.dtype)[columns]
+
+
+# ---------------------------------------------------------------------- logarithms, and decisions
+
+
+def _has_log_proba(net: Any) -> bool:
+    return is_auto(net) and is_loss(criterion_of(net), CLASS_INDEX_LOSSES)
+
+
+def _has_decisions(net: Any) -> bool:
+    return _has_log_proba(net) or (is_auto(net) and is_loss(criterion_of(net), LOGIT_LOSSES))
+
+
+def _has_binary_loss(net: Any) -> bool:
+    return is_auto(net) and is_loss(criterion_of(net), (*LOGIT_LOSSES, *BCE_LOSSES))
+
+
+class LogProbaMixin:
+    """``predict_log_proba`` and ``decision_function`` where a module has an output per class."""
+
+    def _log_proba(self: Any, output: torch.Tensor) -> torch.Tensor:
+        if is_loss(self.criterion_, NLL_LOSSES):
+            output = as_probabilities(output).log()
+        columns = columns_of_classes(self, output.shape[1]) if output.ndim == 2 else None
+        return F.log_softmax(output if columns is None else output[:, columns], dim=1)
+
+    @available_if(_has_log_proba)
+    def predict_log_proba(self: Any, X: Any) -> np.ndarray:
+        """Return the logarithms of the probabilities, also of those that round to 0.
+
+        Parameters
+        ----------
+        X : array-like, dict or list of those, or Dataset
+
+        Returns
+        -------
+        array of shape (n, k)
+            One column for each of ``classes_``.
+
+        """
+        return _array_of(self, X, self._log_proba)
+
+    @available_if(_has_decisions)
+    def decision_function(self: Any, X: Any) -> np.ndarray:
+        """Return how much speaks for each label.
+
+        Parameters
+        ----------
+        X : array-like, dict or list of those, or Dataset
+
+        Returns
+        -------
+        array of shape (n,) or (n, k)
+            For two labels the log-odds of the second one, for more the logarithms of their
+            probabilities, for several labels at once the logit of each one.
+
+        """
+        if not _has_log_proba(self):
+            return _array_of(self, X, lambda output: output)
+        log_proba = self.predict_log_proba(X)
+        is_binary = log_proba.ndim == 2 and log_proba.shape[1] == 2
+        return log_proba[:, 1] - log_proba[:, 0] if is_binary else log_proba
+
+
+class BinaryLogProbaMixin:
+    """The same where a module has one output, which speaks for the second label."""
+
+    def _logit(self: Any, output: torch.Tensor) -> torch.Tensor:
+        return output if is_loss(self.criterion_, LOGIT_LOSSES) else torch.logit(output)
+
+    @available_if(_has_binary_loss)
+    def predict_log_proba(self: Any, X: Any) -> np.ndarray:
+        """Return the logarithms of the probabilities of both labels, array of shape (n, 2)."""
+        logits = torch.as_tensor(_array_of(self, X, self._logit))
+        return F.logsigmoid(torch.stack((-logits, logits), dim=1)).numpy()
+
+    @available_if(_has_binary_loss)
+    def decision_function(self: Any, X: Any) -> np.ndarray:
+        """Return the log-odds of the second label, less those of ``threshold``.
+
+        Parameters
+        ----------
+        X : array-like, dict or list of those, or Dataset
+
+        Returns
+        -------
+        array of shape (n,)
+            Greater than 0 where ``predict`` returns the second label.
+
+        """
+        logits = _array_of(self, X, self._logit)
+        odds = torch.logit(torch.tensor(float(self.threshold), dtype=torch.float64))
+        return logits - logits.dtype.type(odds.item())
+
+
+def _array_of(net: Any, X: Any, function: Callable[[Any], Any]) -> np.ndarray:
+    """Return a function of the outputs for all rows, as one array."""
+    net.check_is_fitted()
+    with torch.no_grad(), observing_at_once():
+        return concatenated_array(function(first_of(out)) for out in net.forward_iter(X))

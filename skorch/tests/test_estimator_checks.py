@@ -1,0 +1,59 @@
+"""scikit-learn's own checks of estimators, each as a test of its own."""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+from sklearn.utils.estimator_checks import parametrize_with_checks
+from torch import nn
+
+from skorch import NeuralNetBinaryClassifier, NeuralNetClassifier, NeuralNetRegressor
+
+
+class Mlp(nn.Module):
+    """A perceptron that learns the number of its inputs from the data.
+
+    In double precision, since the checks compare to ten digits.
+
+    """
+
+    def __init__(self, n_out=6, n_hidden=16):
+        super().__init__()
+        self.hidden = nn.LazyLinear(n_hidden, dtype=torch.float64)
+        self.out = nn.LazyLinear(n_out, dtype=torch.float64)
+
+    def forward(self, X):
+        return self.out(torch.relu(self.hidden(X)))
+
+
+class OneOutput(Mlp):
+    def __init__(self):
+        super().__init__(n_out=1)
+
+    def forward(self, X):
+        return super().forward(X).squeeze(-1)
+
+
+# Rows with an integer weight are to equal repeated rows, so all rows are in one batch, and no row
+# is held out.
+SETTINGS = {
+    'max_epochs': 60,
+    'lr': 0.03,
+    'optimizer': torch.optim.Adam,
+    'batch_size': -1,
+    'train_split': None,
+    'verbose': 0,
+}
+ESTIMATORS = [
+    NeuralNetClassifier(Mlp, criterion=nn.CrossEntropyLoss, **SETTINGS),
+    NeuralNetBinaryClassifier(OneOutput, **SETTINGS),
+    NeuralNetRegressor(OneOutput, **SETTINGS),
+]
+
+
+@parametrize_with_checks(ESTIMATORS)
+def test_estimator_check(estimator, check):
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        check(estimator)
