@@ -59,9 +59,9 @@ def columns_of_classes(net: Any, n_outputs: int) -> np.ndarray | None:
     array of int of shape (k,), or None
 
     """
-    classes = net.classes_ if has_label_columns(net) else ()
-    if not 0 < len(classes) < n_outputs:
+    if not has_label_columns(net) or len(net.classes_) >= n_outputs:
         return None
+    classes = net.classes_
     if net._predicts_labels() or net.classes is not None or not are_column_indices(classes):
         return np.arange(len(classes))
     return classes.astype(np.intp) if classes.max() < n_outputs else None

@@ -118,7 +118,7 @@ def _values_of(net: Any, X: Any) -> np.ndarray:
     if sparse.issparse(X):
         values = getattr(X, 'data', None)
         is_array = isinstance(values, np.ndarray) and values.dtype != object
-        return values if is_array else X.tocsr().data
+        return np.asarray(values if is_array else X.tocsr().data)
     if is_frame(X):
         by_name = columns_go_by_name(vars(net).get('module_'), X.columns)
         return frame_to_array(X.select_dtypes('number') if by_name else X)

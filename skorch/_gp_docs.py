@@ -2,17 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
-
+from skorch._estimator_docs import docstring_for
 from skorch._homes import at_home
-
-
-def _doc(doc: str, task: str, parameters: str) -> str:
-    """Return the docstring of NeuralNet for a task, with what differs in the parameters."""
-    _, mark, rest = inspect.cleandoc(doc).partition('Besides the parameters below')
-    before, head, after = (mark + rest).partition('Attributes\n')
-    return f'{task}\n\n{before.rstrip()}\n{inspect.cleandoc(parameters)}\n\n{head}{after}'
-
 
 _LIKELIHOOD = """likelihood : Likelihood class, factory, or instance (default={})
     Takes parameters ``likelihood__<name>``."""
@@ -34,7 +25,7 @@ def get_exact_gp_regr_doc(doc: str) -> str:
 
 The module is made with the argument ``likelihood`` and gets its training data from ``fit``. All
 rows are one batch, and ``train_split`` is None, unless it is given."""
-    return _doc(doc, task, _LIKELIHOOD.format('GaussianLikelihood'))
+    return docstring_for(doc, task, _LIKELIHOOD.format('GaussianLikelihood'))
 
 
 def get_gp_regr_doc(doc: str) -> str:
@@ -53,7 +44,7 @@ def get_gp_regr_doc(doc: str) -> str:
 
 ``train_split`` is None unless it is given. The number of rows that the criterion needs is that of
 the training data unless ``criterion__num_data`` is given."""
-    return _doc(doc, task, _LIKELIHOOD.format('GaussianLikelihood'))
+    return docstring_for(doc, task, _LIKELIHOOD.format('GaussianLikelihood'))
 
 
 def get_gp_binary_clf_doc(doc: str) -> str:
@@ -72,7 +63,7 @@ def get_gp_binary_clf_doc(doc: str) -> str:
     parameters = f"""{_LIKELIHOOD.format('BernoulliLikelihood')}
 threshold : float (default=0.5)
     The second label is predicted where its probability is above."""
-    return _doc(doc, task, parameters)
+    return docstring_for(doc, task, parameters)
 
 
 def get_gp_clf_doc(doc: str) -> str:
@@ -96,7 +87,7 @@ LMCVariationalStrategy, of as many tasks as there are labels. A module that name
     By default without mixing weights, one latent function for each label.
 classes : list or None (default=None)
     Labels in the order of the latent functions. By default they are learnt from y."""
-    return _doc(doc, task, parameters)
+    return docstring_for(doc, task, parameters)
 
 
 at_home('skorch.probabilistic', get_exact_gp_regr_doc, get_gp_binary_clf_doc, get_gp_clf_doc)

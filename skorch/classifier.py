@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from skorch._class_columns import (
     with_class_columns,
 )
 from skorch._data_checks import checked_labels, is_stock_loss
+from skorch._estimator_docs import get_neural_net_binary_clf_doc, get_neural_net_clf_doc
 from skorch._label_learning import LabelsMixin
 from skorch._labels import (
     are_consecutive,
@@ -456,54 +456,6 @@ class NeuralNetBinaryClassifier(BinaryLogProbaMixin, _Classifier):
         if 'classes_inferred_' in vars(self) and are_signs(self.classes_):
             return self.classes_[codes.astype(np.int64) + len(self.classes_) - 2]
         return self._decode_labels(codes)
-
-
-def _with_parameters(doc: str, task: str, parameters: str) -> str:
-    """Return the docstring of NeuralNet for a task, with what differs in the parameters."""
-    _, mark, rest = inspect.cleandoc(doc).partition('Besides the parameters below')
-    before, head, after = (mark + rest).partition('Attributes\n')
-    return f'{task}\n\n{before.rstrip()}\n{inspect.cleandoc(parameters)}\n\n{head}{after}'
-
-
-def get_neural_net_clf_doc(doc: str) -> str:
-    """Return the docstring of ``NeuralNetClassifier``, made of that of ``NeuralNet``.
-
-    Parameters
-    ----------
-    doc : str
-
-    Returns
-    -------
-    str
-
-    """
-    parameters = """classes : list or None (default=None)
-        Labels in the order of the module's outputs. By default they are learnt from y.
-    class_weight : dict, 'balanced' or None (default=None)
-        Weight of each label in the training loss."""
-    return _with_parameters(doc, 'Classifier around a PyTorch module.', parameters)
-
-
-def get_neural_net_binary_clf_doc(doc: str) -> str:
-    """Return the docstring of ``NeuralNetBinaryClassifier``, made of that of ``NeuralNet``.
-
-    Parameters
-    ----------
-    doc : str
-
-    Returns
-    -------
-    str
-
-    """
-    parameters = """threshold : float (default=0.5)
-        The second label is predicted where its probability is above.
-    classes : list of two labels or None (default=None)
-        The negative and the positive label. By default they are learnt from y, in sorted order.
-    class_weight : dict, 'balanced' or None (default=None)
-        Weight of each label in the training loss."""
-    task = 'Classifier for two labels around a PyTorch module with one output.'
-    return _with_parameters(doc, task, parameters)
 
 
 NeuralNetClassifier.__doc__ = get_neural_net_clf_doc(NeuralNet.__doc__ or '')

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ from sklearn.base import RegressorMixin
 from torch import nn
 
 from skorch._data_checks import checked_numbers
+from skorch._estimator_docs import get_neural_net_reg_doc
 from skorch._labels import label_array, required_targets
 from skorch.net import NeuralNet
 from skorch.utils import get_dim, is_dataset  # noqa: F401  programs import these from here
@@ -79,22 +79,6 @@ class NeuralNetRegressor(RegressorMixin, NeuralNet):
         if vars(self).get('target_ndim_') == 1 and y_pred.ndim == 2 and y_pred.shape[1] == 1:
             return y_pred[:, 0]
         return y_pred
-
-
-def get_neural_net_reg_doc(doc: str) -> str:
-    """Return the docstring of ``NeuralNetRegressor``, made of that of ``NeuralNet``.
-
-    Parameters
-    ----------
-    doc : str
-
-    Returns
-    -------
-    str
-
-    """
-    _, mark, rest = inspect.cleandoc(doc).partition('Besides the parameters below')
-    return f'Regressor around a PyTorch module.\n\n{mark}{rest}'
 
 
 NeuralNetRegressor.__doc__ = get_neural_net_reg_doc(NeuralNet.__doc__ or '')

@@ -273,7 +273,7 @@ def test_features_in_a_pipeline(make, X, y):
         pipeline.predict(X[:, :2])
 
 
-# -------------------------------------------------------------------------- decisions, score, params
+# ------------------------------------------------------------------------- decisions, score, params
 
 
 def test_log_probabilities_and_decisions_of_two_labels(make, X, y):
