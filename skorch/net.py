@@ -44,6 +44,7 @@ from skorch._rowparams import (
     weighted_by_rows,
 )
 from skorch._run_state import load_run_state, run_state
+from skorch._search_threads import epochs_to_train
 from skorch._signatures import accepted_by
 from skorch._structures import (
     are_refused_integers,
@@ -445,7 +446,7 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
 
         datasets = {'dataset_train': dataset_train, 'dataset_valid': dataset_valid}
         _randomness.resume_random_state(self)
-        for _ in range(epochs):
+        for _ in epochs_to_train(epochs):
             self.notify('on_epoch_begin', **datasets)
             self.run_single_epoch(
                 iterator_train,

@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from sklearn.base import BaseEstimator
@@ -24,7 +24,13 @@ from skorch.callbacks._file_names import (
     format_target,
 )
 from skorch.callbacks._messages import tell
-from skorch.callbacks._shared_files import as_clone, note_file
+from skorch.callbacks._shared_files import (
+    apart_from_others,
+    as_clone,
+    in_subfolder,
+    note_file,
+    subfolder_of_fit,
+)
 from skorch.callbacks.base import Callback
 from skorch.exceptions import SkorchException
 from skorch.utils import noop
@@ -54,6 +60,10 @@ class Checkpoint(Callback):
     The files of one epoch are written together, each whole or not at all. What cannot be written
     is told by a message on ``sink`` and a warning; training goes on.
 
+    Clones do not write over each other's files. In a search of scikit-learn each fit writes to a
+    folder ``fit_<id>`` beside the files of the net that the search fits at its end, and the
+    callback of each net knows where its own are.
+
     Parameters
     ----------
     monitor : str, callable or None, default='valid_loss_best'
@@ -74,7 +84,7 @@ class Checkpoint(Callback):
     dirname : str, path-like or callable, default=''
         The folder of the files; it is made if necessary. A function takes the net and returns
         the folder, once in each training from the beginning; so nets that are trained in
-        parallel, or clones, need not share a file.
+        parallel need not share a file. In a search it has the say, too.
     event_name : str or None, default='event_cp'
         Column of the history that tells in which epochs a checkpoint was made; None writes
         no such column.
@@ -101,10 +111,11 @@ class Checkpoint(Callback):
     # Also for callbacks that older versions pickled.
     saved_files_: dict[str, tuple[Any, Any]] = {}
     made_checkpoint_ = False
+    subfolder_ = ''
     best_state_: BestState | None = None
     saving_epoch_ = False
     due_state_: Any = None
-    # Where files go is for this net to say, not for a state from elsewhere.
+    # Where files go is for this net to say, not for a state from elsewhere; so is subfolder_.
     _kept = ('saved_files_', 'made_checkpoint_')
 
     def __init__(
@@ -144,10 +155,11 @@ class Checkpoint(Callback):
         return as_clone(self, BaseEstimator.__sklearn_clone__(self))
 
     def initialize(self) -> Checkpoint:
-        """Check the file names, make the folder, and forget what was saved before."""
+        """Check the file names, choose and make the folder, forget what was saved before."""
         self._validate_filenames()
         for name in ('saved_files_', 'made_checkpoint_', 'best_state_', 'due_state_', 'dirname_'):
             vars(self).pop(name, None)
+        self.subfolder_ = subfolder_of_fit(self)
         # An error is told when there is something to save; nothing is lost until then.
         if not callable(self.dirname):
             self._make_folder()
@@ -208,26 +220,32 @@ class Checkpoint(Callback):
 
         """
         self.choose_folder(net)
-        error = self._make_folder()
+        keeps_best = self.load_best and self.monitor is not None
+        self.best_state_ = BestState(net) if keeps_best else None
+        targets = self._targets(net)
+        if not self.subfolder_:
+            self.subfolder_ = apart_from_others(self, targets.values())
+            targets = self._targets(net) if self.subfolder_ else targets
+        error = self._make_folder(targets.values())
         if error is not None:
             self._tell_failure(
                 net,
                 f'Unable to save a checkpoint, since the folder {str(self._folder)!r} cannot be '
                 f'made, {type(error).__name__}: {error}',
             )
-        keeps_best = self.load_best and self.monitor is not None
-        self.best_state_ = BestState(net) if keeps_best else None
-        targets = {
-            key: target
-            for key, target in self.get_formatted_files(net).items()
-            if target is not None and can_be_saved(net, key)
-        }
         written = set() if error is not None else self._save_together(net, targets)
         wait_for_everyone(net)
         self.saved_files_ = {
             key: (target, file_signature(target) if key in written else None)
             for key, target in targets.items()
             if key != 'f_state'
+        }
+
+    def _targets(self, net: Any) -> dict[str, Any]:
+        return {
+            key: target
+            for key, target in self.get_formatted_files(net).items()
+            if target is not None and can_be_saved(net, key)
         }
 
     def choose_folder(self, net: Any) -> None:
@@ -245,11 +263,14 @@ class Checkpoint(Callback):
     def _folder(self) -> Any:
         return getattr(self, 'dirname_', '') if callable(self.dirname) else self.dirname
 
-    def _make_folder(self) -> OSError | None:
-        """Make the folder if it is missing, or return the error."""
+    def _make_folder(self, targets: Iterable[Any] = ()) -> OSError | None:
+        """Make the folder if it is missing, and the subfolder of files; or return the error."""
+        folders = [self._folder] if self._folder else []
+        if self.subfolder_:
+            folders += {os.path.dirname(target) for target in targets if isinstance(target, str)}
         try:
-            if self._folder:
-                os.makedirs(self._folder, exist_ok=True)
+            for folder in filter(None, folders):
+                os.makedirs(folder, exist_ok=True)
         except OSError as exc:
             return exc
         return None
@@ -275,7 +296,7 @@ class Checkpoint(Callback):
     @property
     def f_history_(self) -> Any:
         """Where the history is saved, with prefix and folder, or None."""
-        return self._full_name(self.f_history)
+        return in_subfolder(self._full_name(self.f_history), self.subfolder_)
 
     def get_formatted_files(self, net: Any) -> dict[str, Any]:
         """Return the names of the files of the last checkpoint.
@@ -306,7 +327,7 @@ class Checkpoint(Callback):
             'last_batch': batches[-1] if batches else NothingYet('last_batch'),
         }
         files = {
-            key: format_target(self._full_name(target), **values)
+            key: in_subfolder(format_target(self._full_name(target), **values), self.subfolder_)
             for key, target in sorted(self._f_kwargs().items())
             if key != 'f_history' and not (key == 'f_state' and target is None)
         }

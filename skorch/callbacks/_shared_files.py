@@ -1,10 +1,19 @@
-"""Notice when clones of one checkpoint write to the same file."""
+"""Keep the files of clones of one checkpoint apart.
+
+A clone that is fitted in a search writes to a folder of its own, since its files are not the only
+ones of their names, and other processes may write theirs at the same time. Elsewhere a clone does
+so if it would write over the file of another one.
+
+"""
 
 from __future__ import annotations
 
 import os
+import uuid
+from collections.abc import Iterable
 from typing import Any
 
+from skorch._callers import inside_search
 from skorch._endings import warn_user
 
 
@@ -47,8 +56,80 @@ def with_family_of(owner: Any, checkpoint: Any) -> Any:
     return checkpoint
 
 
+def new_subfolder() -> str:
+    """Return the name of a folder that no other fit has, in whichever process or host."""
+    return f'fit_{uuid.uuid4().hex[:12]}'
+
+
+def _is_of_a_file(target: Any) -> bool:
+    """Tell the path of a file, which need not exist, from file objects and from devices."""
+    return isinstance(target, str) and (os.path.isfile(target) or not os.path.exists(target))
+
+
+def in_subfolder(target: Any, subfolder: str) -> Any:
+    """Return the path of a file in a subfolder of its folder.
+
+    File objects, and devices such as ``/dev/null``, are returned as they are.
+
+    """
+    if not subfolder or not _is_of_a_file(target):
+        return target
+    folder, name = os.path.split(target)
+    return os.path.join(folder, subfolder, name)
+
+
+def subfolder_of_fit(checkpoint: Any) -> str:
+    """Return the subfolder to which a checkpoint writes in the fit that begins, or ''.
+
+    A function as ``dirname`` has the say itself.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+
+    """
+    is_clone = '_number' in vars(checkpoint)
+    apart = is_clone and not callable(checkpoint.dirname) and inside_search()
+    return new_subfolder() if apart else ''
+
+
+def apart_from_others(checkpoint: Any, targets: Iterable[Any]) -> str:
+    """Return the subfolder to which a checkpoint has to write so that no clone loses its files.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+        It has not yet written anything in this fit.
+    targets : iterable of str or object
+        Where it is to write.
+
+    Returns
+    -------
+    str
+        ``''`` if no other clone has written there. Else a new one, of which a warning tells.
+
+    """
+    family, number = vars(checkpoint).get('_family'), vars(checkpoint).get('_number', 0)
+    if family is None or callable(checkpoint.dirname):
+        return ''
+    paths = (os.path.abspath(target) for target in targets if isinstance(target, str))
+    taken = next((path for path in paths if family.writers.get(path, number) != number), None)
+    if taken is None:
+        return ''
+    subfolder = new_subfolder()
+    warn_user(
+        f'Another clone of this net has written its checkpoint to {taken}, so this one goes to '
+        f'the folder {os.path.dirname(in_subfolder(taken, subfolder))}. Load it by the callback of '
+        f'this net, or give each clone a folder of its own by a function that takes the net: '
+        f'Checkpoint(dirname=new_folder).'
+    )
+    return subfolder
+
+
 def note_file(checkpoint: Any, target: Any) -> None:
-    """Warn, once for each folder, if another clone has written the file before.
+    """Note who has written a file; warn, once for each folder, if another clone had done so.
+
+    That happens where a function as ``dirname`` gives several clones the same folder.
 
     Parameters
     ----------
@@ -59,7 +140,7 @@ def note_file(checkpoint: Any, target: Any) -> None:
 
     """
     family = vars(checkpoint).get('_family')
-    if family is None or not isinstance(target, str):
+    if family is None or not _is_of_a_file(target):
         return
     path, number = os.path.abspath(target), vars(checkpoint).get('_number', 0)
     folder = os.path.dirname(path)

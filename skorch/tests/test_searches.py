@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
+import shutil
+import signal
+import subprocess
+import sys
 import tempfile
+import textwrap
+import time
+from pathlib import Path
 
 import joblib
 import numpy as np
 import pytest
 import torch
-from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.exceptions import FitFailedWarning
+from sklearn.model_selection import GridSearchCV, cross_val_score, cross_validate
 from torch import nn
 
+import skorch
 from skorch import NeuralNetClassifier
-from skorch.callbacks import Callback
+from skorch.callbacks import Callback, Checkpoint
+from skorch.tests import search_script
 from skorch.tests.naming import name_of
 
 GRID = {'lr': [0.01, 0.2], 'module__hidden': [3, 5]}
@@ -82,6 +93,212 @@ def test_joblib_backends_give_the_scores_of_one_process(backend, data, expected)
         search = grid_search(*data, n_jobs=2)
     assert scores_of(search) == pytest.approx(expected, abs=1e-6)
     assert search.predict(data[0]).shape == (200,)
+
+
+# ----------------------------------------------------------- programs and notebooks of their own
+
+
+def start_script(folder, *args):
+    """Start the script where nobody can import its classes, in a process group of its own."""
+    script = shutil.copy(search_script.__file__, folder)
+    path = str(Path(skorch.__file__).parent.parent)
+    return subprocess.Popen(
+        [sys.executable, '-W', 'error', script, *args],
+        cwd=folder,
+        env={**os.environ, 'PYTHONPATH': path, 'OMP_NUM_THREADS': '1'},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+@pytest.fixture(scope='module')
+def found_by_script(tmp_path_factory):
+    process = start_script(tmp_path_factory.mktemp('searches'), 'searches')
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    return json.loads(out.splitlines()[-1])
+
+
+@pytest.mark.heavy
+class TestScript:
+    @pytest.mark.parametrize('kind', ['grid', 'randomized', 'halving'])
+    @pytest.mark.parametrize('way', ['loky 2', 'threading 2'])
+    def test_classes_of_a_script_are_searched_over(self, way, kind, found_by_script):
+        expected = found_by_script['loky 1'][kind]['scores']
+        assert found_by_script[way][kind]['scores'] == pytest.approx(expected, abs=1e-6)
+        assert len(set(expected)) > 2
+
+    def test_epochs_are_the_resource_of_a_halving_search(self, found_by_script):
+        halving = found_by_script['loky 2']['halving']
+        assert halving['resources'] == [1] * 4 + [2] * 2 + [4] * 1
+        assert halving['epochs'] == 4
+
+
+NOTEBOOK = [
+    """
+    import warnings
+    import joblib, numpy as np, torch
+    from sklearn.model_selection import GridSearchCV
+    from skorch import NeuralNetClassifier
+
+    warnings.simplefilter('error')
+
+    class Cell(torch.nn.Module):
+        def __init__(self, hidden=3):
+            super().__init__()
+            self.first, self.second = torch.nn.Linear(4, hidden), torch.nn.Linear(hidden, 2)
+        def forward(self, X):
+            return self.second(self.first(X))
+
+    X = np.random.RandomState(0).randn(60, 4).astype('float32')
+    y = (X[:, 0] > 0).astype('int64')
+    """,
+    """
+    net = NeuralNetClassifier(Cell, criterion=torch.nn.CrossEntropyLoss, max_epochs=2, verbose=0)
+    for backend in ('loky', 'threading'):
+        with joblib.parallel_config(backend=backend):
+            search = GridSearchCV(net, {'module__hidden': [2, 3]}, cv=2, n_jobs=2)
+            search.fit(X, y)
+        scores = search.cv_results_['mean_test_score']
+        print(backend, search.predict(X).shape, np.isfinite(scores))
+    """,
+]
+
+
+@pytest.mark.heavy
+def test_classes_of_a_notebook_are_searched_over(tmp_path, monkeypatch):
+    nbformat = pytest.importorskip('nbformat')
+    nbclient = pytest.importorskip('nbclient')
+    pytest.importorskip('ipykernel')
+    monkeypatch.setenv('PYTHONPATH', str(Path(skorch.__file__).parent.parent))
+    monkeypatch.setenv('OMP_NUM_THREADS', '1')
+    cells = [nbformat.v4.new_code_cell(textwrap.dedent(text)) for text in NOTEBOOK]
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    resources = {'metadata': {'path': str(tmp_path)}}
+    client = nbclient.NotebookClient(
+        notebook, timeout=200, kernel_name='python3', coalesce_streams=True, resources=resources
+    )
+    client.execute()
+    texts = [output.text for output in notebook.cells[-1].outputs]
+    assert texts == ['loky (60,) [ True  True]\nthreading (60,) [ True  True]\n']
+
+
+# ------------------------------------------------------------------------------------- interrupts
+
+
+@pytest.mark.heavy
+@pytest.mark.skipif(os.name != 'posix', reason='sends a signal')
+@pytest.mark.parametrize(
+    ('backend', 'n_jobs', 'kind', 'to_group'),
+    [
+        ('loky', 1, 'grid', False),
+        ('loky', 1, 'halving', False),
+        ('loky', 2, 'grid', True),  # as a terminal and Jupyter do it
+        ('loky', 2, 'halving', False),
+        ('threading', 2, 'grid', False),
+    ],
+)
+def test_interrupt_ends_the_whole_search(backend, n_jobs, kind, to_group, tmp_path):
+    process = start_script(tmp_path, 'interrupted', backend, str(n_jobs), kind)
+    try:
+        deadline = time.monotonic() + 60
+        while len(list(tmp_path.glob('begin-*'))) < n_jobs:
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.05)
+        time.sleep(0.3)
+        (os.killpg if to_group else os.kill)(process.pid, signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 0, err
+    assert out == 'the search was interrupted\n'
+    assert len(list(tmp_path.glob('begin-*'))) == n_jobs
+    assert not list(tmp_path.glob('end-*'))
+    errors = [path.name for path in tmp_path.glob('error-*')]
+    assert all(name.startswith('error-KeyboardInterrupt') for name in errors)
+    if n_jobs == 1 or backend == 'threading':
+        assert len(errors) == n_jobs  # worker processes are killed
+
+
+# ---------------------------------------------------------------------------------- fits that fail
+
+
+class Failing(Module):
+    def __init__(self, hidden=3):
+        super().__init__(hidden)
+        if hidden == 4:
+            raise ValueError('four are not enough')
+
+    def forward(self, X):
+        if self.layers[0].out_features == 5:
+            raise RuntimeError('five are too many')
+        return super().forward(X)
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize('n_jobs', [1, 2])
+@pytest.mark.filterwarnings('ignore:One or more of the test scores are non-finite')
+def test_failed_fits_get_the_error_score_and_tell_their_reason(n_jobs, data):
+    net = make_net().set_params(module=Failing)
+    search = GridSearchCV(net, {'module__hidden': [3, 4, 5]}, cv=2, n_jobs=n_jobs, error_score=-9)
+    with pytest.warns(FitFailedWarning, match='4 fits failed out of a total of 6') as record:
+        search.fit(*data)
+    text = str(record[0].message)
+    assert 'ValueError: four are not enough' in text
+    assert 'RuntimeError: five are too many' in text
+    assert search.cv_results_['mean_test_score'][1:].tolist() == [-9, -9]
+    assert search.best_params_ == {'module__hidden': 3}
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize('n_jobs', [1, 2])
+def test_failed_fit_raises_its_own_error_if_asked_to(n_jobs, data):
+    net = make_net().set_params(module=Failing)
+    search = GridSearchCV(net, {'module__hidden': [5]}, cv=2, n_jobs=n_jobs, error_score='raise')
+    with pytest.raises(RuntimeError, match='five are too many'):
+        search.fit(*data)
+
+
+# ------------------------------------------------------------------------------- what is left over
+
+
+def global_state():
+    return {
+        'gradients': torch.is_grad_enabled(),
+        'dtype': torch.get_default_dtype(),
+        'threads': torch.get_num_threads(),
+        'deterministic': torch.are_deterministic_algorithms_enabled(),
+        'inference': torch.is_inference_mode_enabled(),
+    }
+
+
+@pytest.mark.parametrize('gradients', [True, False])
+def test_search_in_threads_leaves_global_state_alone(gradients, data):
+    with torch.set_grad_enabled(gradients), joblib.parallel_config(backend='threading'):
+        before = global_state()
+        search = grid_search(*data, n_jobs=2)
+        search.predict_proba(data[0])
+        assert global_state() == before
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize('backend', ['loky', 'threading'])
+def test_clones_in_workers_have_checkpoints_of_their_own(backend, data, tmp_path):
+    checkpoint = Checkpoint(dirname=str(tmp_path), load_best=True)
+    net = make_net(callbacks=[('cp', checkpoint)])
+    with joblib.parallel_config(backend=backend):
+        found = cross_validate(net, *data, cv=4, n_jobs=2, return_estimator=True)['estimator']
+    assert len(list(tmp_path.glob('fit_*/params.pt'))) == len(list(tmp_path.iterdir())) == 4
+    for each in found:
+        expected = each.predict_proba(data[0])
+        each.initialize_module().load_params(checkpoint=dict(each.callbacks_)['cp'])
+        np.testing.assert_array_equal(each.predict_proba(data[0]), expected)
+
+
+# ------------------------------------------------------------------------------------------- Dask
 
 
 def process_of(i):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
-from sklearn.model_selection import cross_val_score
+from sklearn.model_selection import GridSearchCV, cross_val_score, cross_validate
 from torch import nn
 
 from skorch import NeuralNet, NeuralNetClassifier
@@ -680,9 +680,13 @@ def test_function_for_the_folder_is_used_in_loading(cls, data, device):
     np.testing.assert_array_equal(weights_of(other), weights_of(net))
 
 
+def the_same_folder(net):
+    return 'd'
+
+
 @pytest.mark.parametrize('cls', [Checkpoint, TrainEndCheckpoint])
-def test_clones_that_share_a_file_are_told_once(cls, data, device):
-    net = make_net(device, [cls(dirname='d')], max_epochs=2)
+def test_clones_that_a_function_sends_to_one_folder_are_told_once(cls, data, device):
+    net = make_net(device, [cls(dirname=the_same_folder)], max_epochs=2)
     clone(net).fit(*data)
     with pytest.warns(UserWarning, match='Several clones of a net write .* to d/') as record:
         clone(net).fit(*data)
@@ -690,8 +694,55 @@ def test_clones_that_share_a_file_are_told_once(cls, data, device):
     clone(net).fit(*data)
 
 
+def loaded_from(checkpoint, data, device):
+    """Return a net of nothing but what a checkpoint has saved."""
+    callbacks = [LoadInitState(checkpoint)]
+    return make_net(device, callbacks, cls=NeuralNetClassifier).partial_fit(*data, epochs=0)
+
+
+@pytest.mark.parametrize('cls', [Checkpoint, TrainEndCheckpoint])
+@pytest.mark.parametrize('dirname', ['', 'd', Path('d')], ids=['empty', 'str', 'path'])
+def test_clone_does_not_write_over_the_files_of_another_one(cls, dirname, data, device):
+    net = make_net(device, [('cp', cls(dirname=dirname, fn_prefix=''))], max_epochs=2)
+    first = clone(net).fit(*data)
+    written = {name: Path(dirname, name).read_bytes() for name in ALL}
+    with pytest.warns(UserWarning, match='Another clone .* goes to the folder .*fit_'):
+        second = clone(net).fit(*data)
+    second.partial_fit(*data)  # which has its folder already
+    assert {name: Path(dirname, name).read_bytes() for name in ALL} == written
+    (folder,) = Path(dirname).glob('fit_*')
+    assert sorted(os.listdir(folder)) == ALL
+    for each in (first, second):
+        other = loaded_from(callback_of(each, 'cp'), data, device)
+        if cls is TrainEndCheckpoint:  # the other one has saved the best epoch
+            np.testing.assert_array_equal(weights_of(other), weights_of(each))
+        assert other.history[:, 'train_loss'] == each.history[: len(other.history), 'train_loss']
+
+
+def test_clone_that_is_fitted_again_writes_to_the_same_files(data, device, monkeypatch):
+    net = make_net(device, [Checkpoint(monitor=None)], max_epochs=1)
+    net = clone(net).fit(*data).fit(*data)
+    assert files() == ALL
+    pickle.loads(pickle.dumps(net)).partial_fit(*data)
+    assert files() == ALL
+
+
+def test_paths_with_folders_and_devices(data, device, tmp_path):
+    """Where a file has its folder in its name, or is none."""
+    names = {'f_params': str(tmp_path / 'p.pt'), 'f_optimizer': os.devnull, 'f_criterion': None}
+    os.mkdir('sub')
+    net = make_net(device, [Checkpoint(f_history='sub/h.json', **names)], max_epochs=1)
+    clone(net).fit(*data)
+    with pytest.warns(UserWarning, match='Another clone'):
+        clone(net).fit(*data)
+    assert sorted(path.name for path in Path().rglob('*.*')) == ['h.json'] * 2 + ['p.pt'] * 2
+    (folder,) = Path().glob('fit_*')
+    assert os.listdir(f'sub/{folder}') == ['h.json']
+    assert os.path.exists(os.devnull)
+
+
 def new_folder(net):
-    return tempfile.mkdtemp(dir='.')
+    return tempfile.mkdtemp(prefix='run', dir='.')
 
 
 def test_clones_with_folders_of_their_own_share_no_file(data, device):
@@ -700,10 +751,67 @@ def test_clones_with_folders_of_their_own_share_no_file(data, device):
         each.fit(*data).fit(*data)
 
 
-def test_search_with_a_checkpoint_tells_about_shared_files(data, device):
-    net = make_net(device, [Checkpoint(f_optimizer=None)], cls=NeuralNetClassifier, max_epochs=1)
-    with pytest.warns(UserWarning, match='Several clones of a net'):
-        cross_val_score(net, *data, cv=2)
+def weights_in(folder):
+    return torch.load(folder / 'params.pt')['first.weight']
+
+
+@pytest.mark.parametrize('cls', [Checkpoint, TrainEndCheckpoint])
+def test_fits_of_a_search_have_files_of_their_own(cls, data, device):
+    checkpoint = cls(dirname='d', fn_prefix='', f_state='state.pt')
+    net = make_net(device, [('cp', checkpoint)], cls=NeuralNetClassifier, max_epochs=2)
+    found = cross_validate(net, *data, cv=3, return_estimator=True)['estimator']
+    folders = sorted(Path('d').iterdir())
+    assert len(folders) == 3
+    assert all(sorted(os.listdir(folder)) == sorted([*ALL, 'state.pt']) for folder in folders)
+    for each in found:
+        own = callback_of(each, 'cp')
+        other = loaded_from(own, data, device)
+        losses = other.history[:, 'train_loss']
+        assert losses == each.history[: len(losses), 'train_loss']
+        by_hand = make_net(device, cls=NeuralNetClassifier).initialize()
+        by_hand.load_params(checkpoint=getattr(own, 'checkpoint_', own))
+        np.testing.assert_array_equal(weights_of(by_hand), weights_of(other))
+
+
+@pytest.mark.parametrize('cls', [Checkpoint, TrainEndCheckpoint])
+def test_net_that_a_search_fits_at_its_end_has_the_names_without_a_folder(cls, data, device):
+    checkpoint = ('cp', cls(fn_prefix=''))
+    net = make_net(device, [checkpoint], cls=NeuralNetClassifier, max_epochs=1)
+    best = GridSearchCV(net, {'lr': [0.1, 0.01]}, cv=2).fit(*data).best_estimator_
+    assert len(list(Path().glob('fit_*'))) == 4
+    assert torch.equal(weights_in(Path()), best.module_.first.weight.cpu())
+    other = loaded_from(dict(net.callbacks)['cp'], data, device)  # which was never fitted
+    np.testing.assert_array_equal(weights_of(other), weights_of(best))
+
+
+def test_load_best_in_a_search(data, device):
+    scores = Scores([0.5, 0.1, 0.9])
+    checkpoint = Checkpoint(monitor=InEpochs(2), load_best=True)
+    net = make_net(device, [scores, checkpoint], cls=NeuralNetClassifier, max_epochs=3)
+    for each in cross_validate(net, *data, cv=2, return_estimator=True)['estimator']:
+        assert len(each.history) == 2
+
+
+def test_fits_of_a_search_start_from_what_was_saved_before_it(data, device):
+    """Not from what the fit of another fold has written."""
+    checkpoint = Checkpoint(monitor=None, dirname='d')
+    settings = {'cls': NeuralNetClassifier, 'max_epochs': 1}
+    make_net(device, [checkpoint], **settings).fit(*data)
+    net = make_net(device, [LoadInitState(checkpoint), checkpoint], **settings)
+    found = cross_validate(net, *data, cv=3, return_estimator=True)['estimator']
+    assert [len(each.history) for each in found] == [2, 2, 2]
+
+
+def test_function_for_the_folder_has_the_say_in_a_search(data, device):
+    net = make_net(
+        device,
+        [Checkpoint(monitor=None, dirname=new_folder)],
+        cls=NeuralNetClassifier,
+        max_epochs=1,
+    )
+    cross_val_score(net, *data, cv=2)
+    assert not list(Path().rglob('fit_*'))
+    assert len(list(Path().glob('*/params.pt'))) == 2
 
 
 # ------------------------------------------------------------------- the state of the run
