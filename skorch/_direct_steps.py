@@ -55,12 +55,13 @@ def step_of(
 
     """
     is_own = getattr(step_fn, '__self__', None) is net and not fit_params
-    if is_own and getattr(step_fn, '__func__', None) is _STOCK['train_step'] and _is_stock(net):
+    if is_own and getattr(step_fn, '__func__', None) is _STOCK['train_step'] and is_in_one_go(net):
         return _train_step(net, is_quiet)
     return lambda batch: call_with_rows(step_fn, batch, fit_params)
 
 
-def _is_stock(net: Any) -> bool:
+def is_in_one_go(net: Any) -> bool:
+    """Tell whether a step of the net is nothing but forward, loss, backward and optimizer."""
     methods = attrgetter(*REPLACED)(type(net))
     is_replaced = any(a is not b for a, b in zip(methods, _STOCK.values(), strict=True))
     is_on_the_net = not vars(net).keys().isdisjoint(REPLACED)

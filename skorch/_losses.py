@@ -32,6 +32,8 @@ from skorch._signatures import accepted_by
 from skorch._structures import inner_module
 
 _NORMS: ContextVar[list[torch.Tensor] | None] = ContextVar('skorch_norms', default=None)
+# Takes criterion, output and target of the next loss; only that of the first batch is looked at.
+LOOK: ContextVar[Callable[[Any, Any, Any], None] | None] = ContextVar('skorch_look', default=None)
 
 
 # ------------------------------------------------------------------------- targets: dtype, shape
@@ -211,6 +213,10 @@ def loss_of_batch(criterion: Any, y_pred: Any, y_true: Any, sample_weight: Any =
     tensor
 
     """
+    look = LOOK.get()
+    if look is not None:
+        LOOK.set(None)
+        look(criterion, y_pred, y_true)
     norms = _NORMS.get()
     if norms is None and sample_weight is None and fit_together(criterion, y_pred, y_true):
         return criterion(y_pred, y_true)
@@ -225,8 +231,16 @@ def loss_of_batch(criterion: Any, y_pred: Any, y_true: Any, sample_weight: Any =
 # ------------------------------------------------------------------------------ kinds of criteria
 
 
-def are_log_probabilities(y_pred: torch.Tensor, eps: float) -> bool:
+def are_log_probabilities(y_pred: torch.Tensor, eps: float, strict: bool = True) -> bool:
     """Tell logarithms of probabilities from probabilities.
+
+    Parameters
+    ----------
+    y_pred : tensor of shape (n, k, ...)
+    eps : float
+        How far below 0 a probability may be.
+    strict : bool
+        Look whether they are; else, all that has negative values counts as logarithms.
 
     Raises
     ------
@@ -236,20 +250,24 @@ def are_log_probabilities(y_pred: torch.Tensor, eps: float) -> bool:
     """
     if y_pred.numel() == 0 or not bool((y_pred < -eps).any()):
         return False
-    if sum_to_one(y_pred.exp()):
+    if not strict or sum_to_one(y_pred.exp()):
         return True
-    raise ValueError(
+    raise ValueError(neither_message(y_pred.min().item(), y_pred.max().item()))
+
+
+def neither_message(lowest: float, highest: float) -> str:
+    """Word the error about values that are neither probabilities nor their logarithms."""
+    return (
         f'NLLLoss takes probabilities of the classes, or their logarithms, from the module, but '
-        f'it returned values from {y_pred.min().item():.3g} to {y_pred.max().item():.3g} that are '
-        f'neither. Let it return softmax or log_softmax of them, or use criterion='
-        f'torch.nn.CrossEntropyLoss.'
+        f'it returned values from {lowest:.3g} to {highest:.3g} that are neither. Let it return '
+        f'softmax or log_softmax of them, or use criterion=torch.nn.CrossEntropyLoss.'
     )
 
 
-def sum_to_one(probabilities: torch.Tensor) -> bool:
+def sum_to_one(probabilities: torch.Tensor, tolerance: float = 0.05) -> bool:
     """Tell whether the probabilities of the classes, in the second dimension, sum to 1."""
     total = probabilities.float().sum(min(1, probabilities.ndim - 1))
-    return torch.allclose(total, torch.ones_like(total), atol=0.05)
+    return torch.allclose(total, torch.ones_like(total), atol=tolerance)
 
 
 def as_probabilities(y_pred: torch.Tensor) -> torch.Tensor:

@@ -262,7 +262,9 @@ class NeuralNetClassifier(LogProbaMixin, _Classifier):
         eps = torch.finfo(y_pred.dtype).eps
         if '_log_probabilities_' not in vars(self):
             # told once, since every look at a value waits for the device
-            self._log_probabilities_ = are_log_probabilities(y_pred.detach(), eps)
+            self._log_probabilities_ = are_log_probabilities(
+                y_pred.detach(), eps, strict=self.preflight
+            )
         return y_pred if self._log_probabilities_ else torch.log(y_pred + eps)
 
     def _get_predict_nonlinearity(self) -> Any:

@@ -32,6 +32,7 @@ from skorch._optimizer_steps import steps_without_closure, zero_grad
 from skorch._params import OwnDefault, ParamsMixin, as_before_on_error
 from skorch._persistence import caller_options, is_old, state_of_today, torch_load_options
 from skorch._pickling import OpensAnywhere
+from skorch._preflight import first_step, is_due
 from skorch._randomness import observing, observing_at_once, observing_each
 from skorch._repr import describe
 from skorch._routing import RoutingMixin, drop_split_params, is_stock
@@ -148,7 +149,7 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
     random_state : int, RandomState, Generator or None (default=None)
         Seed of all that the net draws; None draws from the global generators.
     preflight : bool (default=True)
-        Look at one batch before the first epoch, and say what will go wrong.
+        Look at the first batch of a training, and say what will go wrong.
     allow_nan : bool (default=False)
         Let two-dimensional X have NaN and infinite values.
 
@@ -491,6 +492,7 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
         if iterator is None:
             return
         batch_count = 0
+        looks = is_due(self, training)
         is_quiet = nobody_listens(self, training)
         make_step = step_of(self, step_fn, fit_params, is_quiet)
         with watching_losses(self, prefix) as watch:
@@ -500,7 +502,8 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
                 else:
                     self.notify('on_batch_begin', batch=batch, training=training)
                     make_step = step_of(self, step_fn, fit_params, is_quiet)
-                step = make_step(batch)
+                step = first_step(self, make_step, batch) if looks else make_step(batch)
+                looks = False
                 batch, step, figures = self._finished_batch(batch, step, training)
                 record = self.history.record_batch
                 for name, value in figures.items():
