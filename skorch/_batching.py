@@ -17,10 +17,10 @@ from skorch._checks import checked_batch_size
 from skorch._collating import RowsCollate, holds_special, with_quick_rows
 from skorch._dtypes import batchable, check_collatable
 from skorch._features import as_module_takes
+from skorch._generators import torch_state_unchanged
 from skorch._indexing import check_indexing, is_pandas_ndframe
 from skorch._labels import EncodedDataset, EncodedStream
 from skorch._ragged import SequenceDataset, check_equal_lengths
-from skorch._randomness import torch_state_unchanged
 from skorch._rowparams import RowParamsCollate, RowParamsDataset, row_params
 from skorch._whole_batches import (
     STOCK_SETTINGS,
@@ -327,12 +327,20 @@ def with_data(dataset: Dataset, X: Any, y: Any) -> Dataset:
     return view
 
 
-def iterate(iterator: Any) -> Iterator[Any]:
-    """Start a pass that predicts; a dataset without rows gives one batch without rows."""
+def iterate(iterator: Any, torch_kept: bool = False) -> Iterator[Any]:
+    """Start a pass that predicts; a dataset without rows gives one batch without rows.
+
+    Parameters
+    ----------
+    iterator : iterable of batches
+    torch_kept : bool
+        Whether the number of workers shall not change what the module draws.
+
+    """
     batch = batch_of_no_rows(getattr(iterator, 'dataset', None))
     if batch is not None:
         return iter([batch])
-    if getattr(iterator, 'num_workers', 1):
+    if getattr(iterator, 'num_workers', 1) and not torch_kept:
         return iter(iterator)
     # a DataLoader draws a seed for its workers even where it has none
     with torch_state_unchanged():

@@ -30,7 +30,8 @@ from skorch._checks import (
 from skorch._naming import uniquely_named, with_name
 from skorch._params import reinit_message
 from skorch._processes import is_main_process
-from skorch._randomness import forget_random_state
+from skorch._randomness import forget_training_state, note_new_seed
+from skorch._seeding import initializing
 from skorch._structures import inner_module, without_parallel
 from skorch.callbacks import PrintLog
 from skorch.exceptions import SkorchAttributeError
@@ -105,6 +106,8 @@ class ComponentsMixin(BaseEstimator):
         if self._is_new_component(name, attr):
             self._check_settable_attr(name, attr)
             self._register_attribute(name, attr)
+        elif name == 'random_state':
+            note_new_seed(self, attr)
         super().__setattr__(name, attr)
 
     def __delattr__(self, name: str) -> None:
@@ -202,7 +205,7 @@ class ComponentsMixin(BaseEstimator):
             self.initialize_virtual_params()
 
     def _initialize_callbacks(self) -> None:
-        with self._current_init_context('callbacks'):
+        with self._current_init_context('callbacks'), initializing(self, 'callbacks'):
             if self.callbacks == 'disable':
                 self.callbacks_: list[tuple[str, Any]] = []
                 return
@@ -221,7 +224,7 @@ class ComponentsMixin(BaseEstimator):
         self, kind: str, initialize: Callable[[], Any], reason: str | None
     ) -> None:
         """Make modules or criteria, then compile them and move them to the device."""
-        with self._current_init_context(kind):
+        with self._current_init_context(kind), initializing(self, kind):
             self._tell_reinitialization(kind, reason)
             initialize()
             for name in getattr(self, REGISTRY_OF_CONTEXT[kind]):
@@ -242,7 +245,7 @@ class ComponentsMixin(BaseEstimator):
             raise error from exc
 
     def _initialize_optimizer(self, reason: str | None = None) -> None:
-        with self._current_init_context('optimizer'):
+        with self._current_init_context('optimizer'), initializing(self, 'optimizer'):
             self._tell_reinitialization('optimizer', reason)
             self.initialize_optimizer()
             for name in self._optimizers:
@@ -311,7 +314,7 @@ class ComponentsMixin(BaseEstimator):
             setattr(self, f'{name}_', None)
         self._initial_states_ = {}
         self.virtual_params_: Any = {}
-        forget_random_state(self)
+        forget_training_state(self)
         self._trimmed_for_prediction = True
 
     # ------------------------------------------------------- module instances given by the user

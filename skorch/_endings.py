@@ -25,20 +25,6 @@ def warn_user(message: str) -> None:
     warnings.warn(message, SkorchWarning, stacklevel=level)
 
 
-def complete_epoch(net: Any) -> StopTraining | None:
-    """Tell the callbacks that all have seen the end of the epoch; return what one has raised."""
-    stop = None
-    for _, callback in net.callbacks_:
-        # Callbacks need not derive from Callback; those that take whatever event there is were
-        # written when there was none of this name.
-        if hasattr(type(callback), 'on_epoch_complete'):
-            try:
-                callback.on_epoch_complete(net)
-            except StopTraining as exc:
-                stop = exc
-    return stop
-
-
 @contextlib.contextmanager
 def ended_regularly(net: Any, X: Any, y: Any) -> Iterator[None]:
     """End the training inside, which a callback or the keyboard may stop.

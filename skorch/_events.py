@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import operator
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from skorch._endings import complete_epoch
 from skorch._routing import TRAINING_METHODS, is_stock
-from skorch.callbacks import Callback
+from skorch._seeding import has_seeded_training, stream_of_callback
+from skorch.callbacks import (
+    BatchScoring,
+    Callback,
+    EarlyStopping,
+    EpochScoring,
+    EpochTimer,
+    GradientNormClipping,
+    PassthroughScoring,
+    PrintLog,
+    ProgressBar,
+)
 from skorch.callbacks.base import OF_OWN_BATCHES
 from skorch.exceptions import StopTraining
 
@@ -22,8 +32,21 @@ BATCH_EVENTS = ('on_batch_begin', 'on_grad_computed', 'on_batch_end')
 _OF_EVENTS = ('notify', '_notify_callback', *BATCH_EVENTS)
 _OF_STEPS = (*TRAINING_METHODS, 'get_loss', 'get_iterator')
 _NONE = object()
+# None of these draws, unless it calls a function of the user's own.
+_DRAWS_NOTHING = (
+    EpochTimer,
+    PassthroughScoring,
+    PrintLog,
+    EarlyStopping,
+    GradientNormClipping,
+    ProgressBar,
+)
+_SCORING = (EpochScoring, BatchScoring)
 # as they are now, since somebody may replace them
 _DOES_NOTHING = {name: method for name, method in vars(Callback).items() if name.startswith('on_')}
+
+
+Tell = Callable[[Any, str, Any], Any]
 
 
 def with_own_method(callbacks: list[tuple[str, Any]], event: str) -> Iterator[Any]:
@@ -170,6 +193,52 @@ def is_stock_in_steps(cls: type) -> bool:
     return not is_own and all(is_stock(getattr(cls, name)) for name in _OF_STEPS)
 
 
+def draws_nothing(callback: Any, event: str) -> bool:
+    """Tell whether a callback surely draws no random numbers at an event, predictions aside."""
+    if event in vars(callback):
+        return False
+    if type(callback) in _SCORING:
+        # what it does at other times is to keep outputs
+        scores = 'on_epoch_end' if type(callback) is EpochScoring else 'on_batch_end'
+        return event != scores or isinstance(callback.scoring, str)
+    return type(callback) in _DRAWS_NOTHING
+
+
+def from_own_stream(net: Any, tell: Tell) -> Tell:
+    """Return what tells a callback of an event where it draws from its own stream, with a seed."""
+    if not has_seeded_training(net):
+        return tell
+
+    def tell_apart(callback: Any, event: str, kwargs: Any) -> None:
+        if draws_nothing(callback, event):
+            tell(callback, event, kwargs)
+            return
+        name = next((n for n, each in net.callbacks_ if each is callback), '')
+        with stream_of_callback(net, name, event):
+            tell(callback, event, kwargs)
+
+    return tell_apart
+
+
+def complete_epoch(net: Any) -> StopTraining | None:
+    """Tell the callbacks that all have seen the end of the epoch; return what one has raised."""
+    raised = None
+
+    def tell(callback: Any, event: str, kwargs: Any) -> None:
+        callback.on_epoch_complete(net)
+
+    tell_apart = from_own_stream(net, tell)
+    for callback in with_own_method(net.callbacks_, 'on_epoch_complete'):
+        # Callbacks need not derive from Callback; those that take whatever event there is were
+        # written when there was none of this name.
+        if hasattr(type(callback), 'on_epoch_complete'):
+            try:
+                tell_apart(callback, 'on_epoch_complete', {})
+            except StopTraining as exc:
+                raised = exc
+    return raised
+
+
 class EventsMixin:
     """The events of a net: methods of its own, which are called before those of callbacks."""
 
@@ -194,9 +263,10 @@ class EventsMixin:
         """
         getattr(self, method_name)(self, **cb_kwargs)
         stop = None
+        tell = from_own_stream(self, self._notify_callback)
         for callback in listeners(self, method_name):
             try:
-                self._notify_callback(callback, method_name, cb_kwargs)
+                tell(callback, method_name, cb_kwargs)
             except StopTraining as exc:
                 stop = exc
         if method_name == 'on_epoch_end':

@@ -8,6 +8,7 @@ import numpy as np
 from torch.utils.data import Subset
 
 from skorch._batching import all_rows_in_order
+from skorch._generators import get_random_state, set_random_state
 from skorch._labels import (
     EncodeOne,
     are_column_indices,
@@ -26,7 +27,6 @@ from skorch._labels import (
     without_column,
 )
 from skorch._loss_kinds import has_own_code, ignored_label
-from skorch._randomness import get_random_state, set_random_state
 from skorch._routing import is_stock
 from skorch._structures import first_of
 from skorch.dataset import Dataset, ValidSplit

@@ -15,7 +15,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from skorch._dtypes import narrowed
-from skorch._randomness import get_random_state, set_random_state
+from skorch._generators import get_random_state, set_random_state
 from skorch.dataset import unpack_data
 from skorch.utils import data_from_dataset, is_dataset, to_numpy
 

@@ -18,9 +18,10 @@ import torch
 from torch import nn
 
 from skorch._endings import end_by_interrupt
+from skorch._generators import get_random_state, set_random_state
 from skorch._optional import require
 from skorch._processes import OF_THIS_PROCESS
-from skorch._randomness import forget_random_state, get_random_state, set_random_state
+from skorch._randomness import take_part
 from skorch.exceptions import OtherProcessError
 
 FEATURE = 'Training in several processes (n_processes)'
@@ -224,7 +225,7 @@ def _join_group(folder: str, rank: int, processes: int, on_cpu: bool) -> None:
 
 def _set_random_numbers(net: Any, state: tuple[Any, ...], rank: int) -> None:
     """Go on with the random numbers of the process that asked; the other ranks have their own."""
-    forget_random_state(net)
+    take_part(net, rank)
     set_random_state(state)
     if rank:
         torch.manual_seed(int(torch.randint(2**31, ())) + rank)

@@ -27,9 +27,10 @@ from skorch._load_options import (  # noqa: F401  the methods of a net take them
 )
 from skorch._old_pickles import is_old, state_of_today  # noqa: F401  likewise
 from skorch._processes import is_placed_by_accelerator
-from skorch._randomness import STATE, random_state_of
+from skorch._randomness import random_state_of
 from skorch._resources import without_open_resources
 from skorch._run_state import changes_to_run_state, run_state
+from skorch._seeding import STATE
 from skorch._state_files import (
     HISTORY,
     RUN,

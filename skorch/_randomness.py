@@ -9,181 +9,241 @@ When training ends, the net notes the state of the generators. A net that was op
 trains on from there, as it would have done in one go. A net that was never away draws from the
 global generators as they are, so that a seed set in between counts.
 
+A net with a seed draws nothing from the global generators, see :mod:`skorch._seeding`. It goes on
+from what it has noted in any case.
+
 """
 
 from __future__ import annotations
 
 import contextlib
-import random
 from collections.abc import Iterator
-from contextvars import ContextVar
+from contextlib import AbstractContextManager
 from typing import Any
 
-import numpy as np
 import torch
 
-STATE = '_random_state_'
+from skorch._generators import (
+    check_packed_state,
+    get_random_state,
+    packed_state,
+    set_random_state,
+    unpacked_state,
+)
+from skorch._seeding import (
+    NOTHING,
+    PREDICTION,
+    STATE,
+    TRAINING,
+    VALIDATION,
+    ContinuedStream,
+    Training,
+    begin,
+    exchanged,
+    has_seeded_training,
+    initializing,
+    is_inside,
+    is_seed,
+    next_key,
+    passes_before,
+    seed_of,
+    stream_of,
+    training_now,
+    training_of,
+    within_training,
+)
+
 _RESUMES = '_resumes_random_state_'
 _END = object()
 
 
-def get_random_state() -> tuple[Any, ...]:
-    """Return the state of the global generators of torch, numpy and random."""
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
-    return torch.get_rng_state(), cuda, np.random.get_state(legacy=False), random.getstate()
+# ----------------------------------------------------------------------------------- training
 
 
-def set_random_state(state: tuple[Any, ...]) -> None:
-    """Set the global generators to what :func:`get_random_state` returned."""
-    cpu, cuda, numpy_state, python_state = state
-    torch.set_rng_state(cpu)
-    if cuda is not None:
-        _set_cuda_states(cuda)
-    # Another process may have chosen another kind of generator for numpy.
-    if np.random.get_state(legacy=False)['bit_generator'] == numpy_state['bit_generator']:
-        np.random.set_state(numpy_state)
-    random.setstate(python_state)
+class UnseededTraining(Training):
+    """A training that draws from the global generators, and its observers' stream."""
 
-
-def _set_cuda_states(states: list[torch.Tensor]) -> None:
-    # Another host may have fewer GPUs, or none.
-    count = torch.cuda.device_count() if torch.cuda.is_initialized() else 0
-    for number, state in enumerate(states[:count]):
-        torch.cuda.set_rng_state(state, number)
-
-
-def packed_state(state: tuple[Any, ...]) -> dict[str, Any]:
-    """Return a state as plain data, with bytes that no map location moves."""
-    cpu, cuda, numpy_state, (version, numbers, gauss) = state
-    inner = dict(numpy_state['state'])
-    if 'key' in inner:
-        inner['key'] = inner['key'].astype('<u4').tobytes()
-    return {
-        'torch': cpu.numpy().tobytes(),
-        'cuda': None if cuda is None else [each.numpy().tobytes() for each in cuda],
-        'numpy': {**numpy_state, 'state': inner},
-        'python': (version, np.array(numbers, '<u4').tobytes(), gauss),
-    }
-
-
-def unpacked_state(packed: dict[str, Any]) -> tuple[Any, ...]:
-    """Return the state from what :func:`packed_state` made of it."""
-    inner = dict(packed['numpy']['state'])
-    if 'key' in inner:
-        inner['key'] = np.frombuffer(inner['key'], '<u4')
-    version, numbers, gauss = packed['python']
-    cuda = packed['cuda']
-    return (
-        _tensor(packed['torch']),
-        None if cuda is None else [_tensor(each) for each in cuda],
-        {**packed['numpy'], 'state': inner},
-        (version, tuple(np.frombuffer(numbers, '<u4').tolist()), gauss),
-    )
-
-
-def _tensor(content: bytes) -> torch.Tensor:
-    return torch.frombuffer(bytearray(content), dtype=torch.uint8)
-
-
-class ObserverStream:
-    """The state of the random generators as predictions during one training see it."""
-
-    def __init__(self, net: Any) -> None:
-        self.net = net
-        observers = (vars(net).get(STATE) or {}).get('observers')
-        self.state = None if observers is None else unpacked_state(observers)
-        self.is_open = self.stays_open = False
+    def __init__(self, net: Any, outer: Training | None) -> None:
+        super().__init__(net, outer)
+        self.observers = _as_state((self.noted or {}).get('observers'))
+        self.is_observed = self.stays_observed = self._suspends = False
         self._outside: tuple[Any, ...] = ()
 
     def open(self) -> None:
-        """Let the global generators draw from this stream."""
+        """Let the global generators draw from the observers' stream."""
         self._outside = get_random_state()
-        if self.state is not None:
-            set_random_state(self.state)
-        self.is_open = True
+        self._suspends = self.suspended is None
+        if self._suspends:
+            self.suspended = self._outside
+        if self.observers is not None:
+            set_random_state(self.observers)
+        self.is_observed = True
 
     def close(self) -> None:
         """Give the global generators back the state that they had outside."""
-        self.is_open = False
-        self.state = get_random_state()
+        self.is_observed = False
+        if self._suspends:
+            self.suspended = None
+        self.observers = get_random_state()
         set_random_state(self._outside)
 
+    @contextlib.contextmanager
+    def observing(self) -> Iterator[None]:
+        """Draw from the observers' stream, which goes on from one observation to the next."""
+        self.open()
+        try:
+            yield
+        finally:
+            if not self.stays_observed:
+                self.close()
 
-_OBSERVERS: ContextVar[ObserverStream | None] = ContextVar('skorch_observers', default=None)
+    @contextlib.contextmanager
+    def observing_at_once(self) -> Iterator[None]:
+        """Let all that is observed inside be one observation."""
+        self.stays_observed = True
+        try:
+            yield
+        finally:
+            self.stays_observed = False
+            if self.is_observed:
+                self.close()
 
 
 @contextlib.contextmanager
-def observers_apart(net: Any) -> Iterator[None]:
-    """Inside of this context, :func:`observing` leaves the global generators as they were.
+def random_numbers_of(net: Any) -> Iterator[None]:
+    """Let a net be trained inside: observers draw from a stream apart, and with a seed all else.
 
     Parameters
     ----------
     net : NeuralNet
-        The net that is trained; its observers go on where its last training ended.
+        It goes on where its last training ended; without a seed that holds for observers only.
 
     """
-    token = _OBSERVERS.set(ObserverStream(net))
-    try:
-        yield
-    finally:
-        _OBSERVERS.reset(token)
-
-
-@contextlib.contextmanager
-def observing() -> Iterator[None]:
-    """Draw random numbers from the observers' stream if a net is being trained.
-
-    The stream goes on from one observation to the next, so that a module with dropout that is
-    active in prediction gives different samples each time.
-
-    """
-    stream = _OBSERVERS.get()
-    if stream is None or stream.is_open:
-        yield
+    outer = training_now()
+    if seed_of(net) is None:
+        with within_training(UnseededTraining(net, outer)):
+            yield
         return
-    stream.open()
-    try:
+    training = Training(net, outer)
+    with exchanged(lambda: _begin_training(net)), within_training(training):
         yield
-    finally:
-        if not stream.stays_open:
-            stream.close()
 
 
-@contextlib.contextmanager
-def observing_at_once() -> Iterator[None]:
+def _begin_training(net: Any) -> None:
+    if torch.device(net.device or 'cpu').type == 'cuda' and torch.cuda.is_available():
+        torch.cuda.init()  # else the generators of its GPUs would begin without a seed
+    state = _as_state(vars(net)[STATE]['training'])
+    if state is not None:
+        set_random_state(state)
+        return
+    seed: Any = seed_of(net)
+    # each of several processes has other rows of a batch, and draws other numbers for them
+    rank = int(getattr(vars(net).get('accelerator'), 'process_index', 0))
+    begin(seed, (TRAINING, rank, passes_before(seed)))
+
+
+def validating(net: Any) -> AbstractContextManager[None]:
+    """Draw from the stream of a pass over the validation data if the net has a seed."""
+    if not has_seeded_training(net):
+        return NOTHING
+    seed: Any = seed_of(net)
+    return stream_of(net, seed, *next_key(seed, VALIDATION))
+
+
+def starting_anew(net: Any) -> AbstractContextManager[None]:
+    """Forget what was drawn before, and draw from the streams with which a net is made."""
+    forget_random_state(net)
+    return initializing(net)
+
+
+# ---------------------------------------------------------------------------------- observers
+
+
+def _seeded(net: Any) -> tuple[Any, Any]:
+    """Return a net whose seed decides what a prediction draws, and the seed; else None twice."""
+    training = training_now()
+    candidates = [net] if training is None else [net, training.net]
+    return next(((each, seed) for each in candidates if (seed := seed_of(each))), (None, None))
+
+
+def observing(net: Any) -> AbstractContextManager[None]:
+    """Draw random numbers for predictions.
+
+    With a seed they are the same in each prediction. Without one they come from the global
+    generators; in a training from the observers' stream, which goes on from one observation to the
+    next, so that a module with dropout that is active in prediction gives different samples.
+
+    """
+    owner, seed = _seeded(net)
+    if owner is not None:
+        return stream_of(owner, seed, PREDICTION)
+    training = training_now()
+    if not isinstance(training, UnseededTraining) or training.is_observed:
+        return NOTHING
+    return training.observing()
+
+
+def observing_at_once(net: Any) -> AbstractContextManager[None]:
     """Let all that is observed inside be one observation, which begins with the first of it.
 
     To change between the streams costs more than a small batch.
 
     """
-    stream = _OBSERVERS.get()
-    if stream is None or stream.is_open or stream.stays_open:
-        yield
-        return
-    stream.stays_open = True
-    try:
-        yield
-    finally:
-        stream.stays_open = False
-        if stream.is_open:
-            stream.close()
+    owner, seed = _seeded(net)
+    if owner is not None:
+        return stream_of(owner, seed, PREDICTION)
+    training = training_now()
+    if not isinstance(training, UnseededTraining):
+        return NOTHING
+    if training.is_observed or training.stays_observed:
+        return NOTHING
+    return training.observing_at_once()
 
 
-def observing_each(items: Iterator[Any]) -> Iterator[Any]:
+def observing_each(net: Any, items: Iterator[Any]) -> Iterator[Any]:
     """Yield the items of an iterator, each of which is made inside of :func:`observing`.
 
     A generator may be left at a yield for good, so the context is not open there.
 
     """
+    owner, seed = _seeded(net)
+    stream = None
+    if owner is not None and not is_inside(owner, PREDICTION):
+        stream = ContinuedStream(owner, seed, PREDICTION)
     item: Any = None
     while item is not _END:
-        if _OBSERVERS.get() is None:
+        if owner is None and training_now() is None:
             item = next(items, _END)
         else:
-            with observing():
+            with observing(net) if stream is None else stream.open():
                 item = next(items, _END)
         if item is not _END:
             yield item
+
+
+# -------------------------------------------------------------------------- what a net has noted
+
+
+def _as_state(noted: Any) -> tuple[Any, ...] | None:
+    return unpacked_state(noted) if isinstance(noted, dict) else noted
+
+
+def _packed(noted: Any) -> Any:
+    """Return what a net has noted as plain data that belongs to nobody else."""
+    if not isinstance(noted, dict):
+        return noted
+    packed = {k: packed_state(v) if type(v) is tuple else v for k, v in noted.items()}
+    if packed.get('seed'):
+        seed = packed['seed']
+        packed['seed'] = {'words': list(seed['words']), 'counts': dict(seed['counts'])}
+    return packed
+
+
+def _noted_now(training: Training) -> dict[str, Any]:
+    """Return where the random numbers of a training go on, as they are."""
+    noted = {'training': training.state(), 'observers': getattr(training, 'observers', None)}
+    seed = seed_of(training.net)
+    return noted if seed is None else {**noted, 'seed': seed}
 
 
 def random_state_of(net: Any) -> dict[str, Any] | None:
@@ -196,25 +256,11 @@ def random_state_of(net: Any) -> dict[str, Any] | None:
     Returns
     -------
     dict or None
-        Plain data; None if the net was never trained.
+        Plain data; None if the net was never trained and has no seed.
 
     """
-    stream = _OBSERVERS.get()
-    if stream is None or stream.net is not net:
-        return vars(net).get(STATE)
-    return {
-        'training': packed_state(get_random_state()),
-        'observers': None if stream.state is None else packed_state(stream.state),
-    }
-
-
-_BIT_GENERATORS = {
-    cls.__name__: cls
-    for cls in (
-        *(np.random.MT19937, np.random.PCG64, np.random.PCG64DXSM),
-        *(np.random.Philox, np.random.SFC64),
-    )
-}
+    training = training_of(net)
+    return _packed(vars(net).get(STATE) if training is None else _noted_now(training))
 
 
 def is_random_state(noted: Any) -> bool:
@@ -227,26 +273,54 @@ def is_random_state(noted: Any) -> bool:
 
     """
     try:
-        for packed in filter(None, (noted['training'], noted['observers'])):
-            cpu, _, numpy_state, python_state = unpacked_state(packed)
-            torch.Generator().set_state(cpu)
-            random.Random().setstate(python_state)
-            bits = _BIT_GENERATORS[numpy_state['bit_generator']]()
-            np.random.RandomState(bits).set_state(numpy_state)
+        for packed in (noted['training'], noted['observers']):
+            if packed is not None:
+                check_packed_state(packed)
+        return is_seed(noted.get('seed'))
     except (TypeError, ValueError, KeyError, AttributeError, RuntimeError, OverflowError):
         return False
-    return True
 
 
 def note_random_state(net: Any) -> None:
-    """Note where the random numbers of the training that ends go on."""
-    vars(net)[STATE] = random_state_of(net)
+    """Note where the random numbers of the training that ends go on.
+
+    It becomes plain data when somebody saves the net, which takes longer.
+
+    """
+    training = training_of(net)
+    if training is not None:
+        vars(net)[STATE] = _noted_now(training)
+
+
+def note_new_seed(net: Any, random_state: Any) -> None:
+    """Let a net that gets another seed begin anew with it, without making its components anew."""
+    before = getattr(net, 'random_state', None)
+    is_same = before is random_state
+    if not is_same and not any(hasattr(each, 'bit_generator') for each in (before, random_state)):
+        is_same = type(before) is type(random_state) and bool(before == random_state)
+    if not is_same:
+        forget_random_state(net)
 
 
 def forget_random_state(net: Any) -> None:
-    """Let a net that starts anew draw from the global generators as they are."""
+    """Let a net that starts anew draw from the global generators as they are, or from its seed."""
     for name in (STATE, _RESUMES):
         vars(net).pop(name, None)
+
+
+def forget_training_state(net: Any) -> None:
+    """Forget where training went on; the seed stays, as predictions draw from it."""
+    seed = seed_of(net)
+    forget_random_state(net)
+    if seed is not None:
+        vars(net)[STATE] = {'training': None, 'observers': None, 'seed': seed}
+
+
+def take_part(net: Any, rank: int) -> None:
+    """Let a net that was sent to one of several processes draw numbers of its own there."""
+    seed = seed_of(net)
+    if seed is None or rank:
+        forget_training_state(net)
 
 
 def resume_when_trained(net: Any) -> None:
@@ -258,21 +332,14 @@ def resume_when_trained(net: Any) -> None:
 
 
 def resume_random_state(net: Any) -> None:
-    """Set the global generators to what an opened net noted, once, when it trains on."""
+    """Set the generators to what an opened net noted, once, when it trains on."""
     if not vars(net).pop(_RESUMES, False):
         return
-    noted = vars(net)[STATE]
-    set_random_state(unpacked_state(noted['training']))
-    stream = _OBSERVERS.get()
-    if stream is not None and stream.net is net and noted['observers'] is not None:
-        stream.state = unpacked_state(noted['observers'])
-
-
-@contextlib.contextmanager
-def torch_state_unchanged() -> Iterator[None]:
-    """Leave the global generator of torch on the CPU as it was before."""
-    state = torch.get_rng_state()
-    try:
-        yield
-    finally:
-        torch.set_rng_state(state)
+    noted, training = vars(net)[STATE], training_of(net)
+    # with a seed training has begun so, unless a callback has loaded another state since
+    is_known = training is not None and training.has_seed and training.noted is noted
+    state = _as_state(noted['training'])
+    if state is not None and not is_known:
+        set_random_state(state)
+    if isinstance(training, UnseededTraining) and noted['observers'] is not None:
+        training.observers = _as_state(noted['observers'])

@@ -23,16 +23,10 @@ from skorch._changes import (
     make_all,
     stateful_components,
 )
+from skorch._generators import get_random_state, set_random_state, unpacked_state
 from skorch._plain import from_plain, plain_items, to_plain
-from skorch._randomness import (
-    STATE,
-    get_random_state,
-    is_random_state,
-    random_state_of,
-    resume_when_trained,
-    set_random_state,
-    unpacked_state,
-)
+from skorch._randomness import is_random_state, random_state_of, resume_when_trained
+from skorch._seeding import STATE
 from skorch._state_checks import plain_key
 from skorch._state_files import check_initialized
 from skorch._structures import inner_module
@@ -309,14 +303,18 @@ def _change_of_attributes(net: Any, attributes: Mapping[str, Any]) -> Change:
 
 
 def _change_of_random_state(net: Any, noted: Any) -> Change:
-    """Plan to set the global generators, now and once more when the net trains on."""
+    """Plan to set the global generators, now and once more when the net trains on.
+
+    A net with a seed leaves them alone; it draws from its own when it trains on.
+
+    """
     before = get_random_state()
     undo_attributes = _attributes_back(net)
 
     def make() -> None:
         vars(net)[STATE] = noted
         resume_when_trained(net)
-        if noted is not None:
+        if noted is not None and noted['training'] is not None and net.random_state is None:
             set_random_state(unpacked_state(noted['training']))
 
     def undo() -> None:

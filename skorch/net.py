@@ -30,10 +30,11 @@ from skorch._losses import loss_of_batch, refuse_targets_beyond_outputs
 from skorch._nonlinearity import is_row_by_row
 from skorch._optimizer_steps import steps_without_closure, zero_grad
 from skorch._params import OwnDefault, ParamsMixin, as_before_on_error
+from skorch._passes import batches_of_pass
 from skorch._persistence import caller_options, is_old, state_of_today, torch_load_options
 from skorch._pickling import OpensAnywhere
 from skorch._preflight import first_step, is_due
-from skorch._randomness import observing, observing_at_once, observing_each
+from skorch._randomness import observing, observing_at_once, observing_each, validating
 from skorch._repr import describe
 from skorch._routing import RoutingMixin, drop_split_params, is_stock
 from skorch._rowparams import (
@@ -46,6 +47,7 @@ from skorch._rowparams import (
 )
 from skorch._run_state import load_run_state, run_state
 from skorch._search_threads import epochs_to_train
+from skorch._seeding import NOTHING, seed_of, splitting
 from skorch._signatures import accepted_by
 from skorch._structures import (
     are_refused_integers,
@@ -289,8 +291,7 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
 
         """
         self.check_training_readiness()
-        with as_before_on_error(self):
-            _randomness.forget_random_state(self)
+        with as_before_on_error(self), _randomness.starting_anew(self):
             self._initialize_virtual_params()
             self._initialize_callbacks()
             self._initialize_module()
@@ -406,7 +407,7 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
         fit_params = with_weight(fit_params, sample_weight)
         if processes_of(self) > 1:
             return partial_fit_in_processes(self, X, y, classes, fit_params)
-        with listening(self), _randomness.observers_apart(self), ended_regularly(self, X, y):
+        with listening(self), _randomness.random_numbers_of(self), ended_regularly(self, X, y):
             self.notify('on_train_begin', X=X, y=y)
             with use_of_weights(self, fit_params):
                 self.fit_loop(X, y, **fit_params)
@@ -439,7 +440,8 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
         self.check_training_readiness()
         epochs = number_of_epochs(self, epochs)
 
-        dataset_train, dataset_valid = self.get_split_datasets(X, y, **fit_params)
+        with splitting(self):
+            dataset_train, dataset_valid = self.get_split_datasets(X, y, **fit_params)
         # what travels with the dataset comes back with each batch
         fit_params = {k: v for k, v in fit_params.items() if k not in row_params(dataset_train)}
         iterator_train = self.get_iterator(dataset_train, training=True)
@@ -495,8 +497,10 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
         looks = is_due(self, training)
         is_quiet = nobody_listens(self, training)
         make_step = step_of(self, step_fn, fit_params, is_quiet)
-        with watching_losses(self, prefix) as watch:
-            for batch in iterator:
+        batches = batches_of_pass(self, iterator) if training else iterator
+        apart = NOTHING if training else validating(self)
+        with watching_losses(self, prefix) as watch, apart:
+            for batch in batches:
                 if is_quiet:
                     self.history.new_batch()
                 else:
@@ -572,7 +576,8 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
         if not self.train_split:
             return dataset, None
         split, y = self._split_for(dataset, y)
-        dataset_train, dataset_valid = split_in_two(split, dataset, y, split_params)
+        with splitting(self):
+            dataset_train, dataset_valid = split_in_two(split, dataset, y, split_params)
         check_row_params(dataset_train, rows)
         return dataset_train, dataset_valid
 
@@ -827,10 +832,10 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
         dataset = self.get_dataset(X)
         with _batching.all_rows_in_order():
             iterator = self.get_iterator(dataset, training=False)
-        with observing():
-            batches = _batching.iterate(iterator)
+        with observing(self):
+            batches = _batching.iterate(iterator, torch_kept=seed_of(self) is not None)
         outputs = (self.evaluation_step(batch, training=training) for batch in batches)
-        for y_pred in observing_each(outputs):
+        for y_pred in observing_each(self, outputs):
             yield to_device(y_pred, device=device)
 
     def forward(self, X: Any, training: bool = False, device: Any = 'cpu') -> Any:
@@ -840,7 +845,7 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
         returns them.
 
         """
-        with observing_at_once():
+        with observing_at_once(self):
             return concatenate(list(self.forward_iter(X, training=training, device=device)))
 
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -865,7 +870,7 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
         nonlinearity = self._get_predict_nonlinearity()
         # an evaluation_step of the user's own may need gradients
         is_own = not (is_stock(self.evaluation_step) and is_stock(self.forward_iter))
-        with grad_mode(is_own and torch.is_grad_enabled()), observing_at_once():
+        with grad_mode(is_own and torch.is_grad_enabled()), observing_at_once(self):
             outputs: Iterator[Any] = map(first_of, self.forward_iter(X, training=False))
             if is_row_by_row(nonlinearity):
                 outputs = in_groups(outputs)

@@ -14,6 +14,7 @@ from skorch._batching import all_rows_in_order, iterate
 from skorch._data_checks import checked_X
 from skorch._randomness import observing
 from skorch._rowparams import attach_row_params, weighted_by
+from skorch._seeding import seed_of
 from skorch.dataset import get_len, is_dataset, unpack_data
 from skorch.utils import to_numpy
 
@@ -73,7 +74,7 @@ def loss_scoring(net: Any, X: Any, y: Any = None, sample_weight: Any = None) -> 
         weight = _check_weight(sample_weight, get_len(dataset))
         dataset = attach_row_params(dataset, {'sample_weight': weight})
 
-    with observing():
+    with observing(net):
         results = list(_batch_losses(net, dataset))
     losses, sizes = zip(*results, strict=True) if results else ((), ())
     return _combine(losses, sizes, reduction)
@@ -105,7 +106,7 @@ def _batch_losses(net: Any, dataset: Any) -> Iterator[tuple[np.ndarray, float]]:
     """Yield the loss of each batch and how much it counts in the mean."""
     with all_rows_in_order(targets_count=True):
         iterator = net.get_iterator(dataset, training=False)
-    for batch in iterate(iterator):
+    for batch in iterate(iterator, torch_kept=seed_of(net) is not None):
         weight = getattr(batch, 'row_params', {}).get('sample_weight')
         y_pred = net.evaluation_step(batch, training=False)
         Xi, yi = unpack_data(batch)

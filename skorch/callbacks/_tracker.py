@@ -20,8 +20,8 @@ from sklearn.base import BaseEstimator, clone
 
 from skorch._callers import search_position
 from skorch._endings import warn_user
+from skorch._generators import get_random_state, set_random_state
 from skorch._processes import is_main_process
-from skorch._randomness import get_random_state, set_random_state
 from skorch.callbacks._log_keys import filter_log_keys, ignored_keys
 from skorch.callbacks._metric import as_number, is_number
 from skorch.callbacks._recent import Once

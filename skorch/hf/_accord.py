@@ -11,7 +11,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from skorch._randomness import get_random_state, set_random_state
+from skorch._generators import get_random_state, set_random_state
 
 # How long a process that failed waits for the others to fail as well before it cuts them off.
 GRACE = 3.0

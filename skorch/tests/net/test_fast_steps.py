@@ -25,7 +25,7 @@ from skorch import (
     NeuralNetRegressor,
     _optimizer_steps,
 )
-from skorch._endings import complete_epoch
+from skorch._events import complete_epoch
 from skorch._optimizer_steps import quick_step, steps_without_closure
 from skorch._structures import set_mode, switchable_parts
 from skorch.callbacks import BatchScoring, Callback, EpochScoring, LRScheduler
