@@ -12,6 +12,7 @@ from skorch._labels import (
     EncodeOne,
     are_column_indices,
     are_consecutive,
+    are_ragged,
     decode,
     distinct_labels,
     encode,
@@ -90,6 +91,32 @@ class LabelsMixin:
             return labels
         self.ignored_label_ = ignored
         return rest
+
+    def _check_validation_targets(self: Any, y: Any) -> None:
+        """Raise if validation data have labels that the training data do not have.
+
+        Raises
+        ------
+        ValueError
+
+        """
+        y = without_column(label_array(y))
+        known = vars(self).get('classes_inferred_')
+        if known is None or y.ndim != 1 or vars(self).get('multilabel_') or are_ragged(y):
+            return
+        labels = distinct_labels(y)
+        if not self._is_label_type(labels) or not self._is_label_type(known):
+            return
+        named = [] if self.classes is None else [*np.asarray(self.classes).tolist()]
+        # where no codes are needed, given classes may be mere names of the columns
+        named += [] if self.encodes_labels_ else list(range(len(named)))
+        known = [*known.tolist(), *named, ignored_label(self.criterion_)]
+        unknown = [label for label in labels.tolist() if label not in known]
+        if unknown:
+            raise ValueError(
+                f'it has labels that y does not have: {", ".join(map(repr, unknown[:5]))}. Leave '
+                f'those rows out, or give all labels as `classes`.'
+            )
 
     def _learn_labels_of_batch(self: Any, y: Any) -> None:
         y = label_array(y)

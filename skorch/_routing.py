@@ -8,7 +8,7 @@ row, is split and batched with the data; everything else is passed whole.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -171,19 +171,25 @@ def is_stock(method: Any) -> bool:
 
 
 def drop_split_params(
-    fit_params: Mapping[str, Any], forward: Accepted, split: Accepted
+    fit_params: Mapping[str, Any],
+    forward: Accepted,
+    split: Accepted,
+    for_criterion: Collection[str] = (),
 ) -> dict[str, Any]:
-    """Leave out what is meant for the split or the loss and is no argument of ``forward``.
+    """Leave out what is meant for others and is no argument of ``forward``.
 
-    A name that nothing takes is left in, so that ``forward`` itself refuses it.
+    That is what the split, the loss or the criterion takes, and validation data, which a
+    ``fit_loop`` of the user's own may pass on. A name that nothing takes is left in, so that
+    ``forward`` itself refuses it.
 
     """
+    own = {'sample_weight', 'validation_data', *for_criterion}
     return {
         name: value
         for name, value in fit_params.items()
         if name in forward.names
-        or (forward.any_name and name not in split.names and name != 'sample_weight')
-        or not (name in split or name == 'sample_weight')
+        or (forward.any_name and name not in split.names and name not in own)
+        or not (name in split or name in own)
     }
 
 

@@ -31,7 +31,7 @@ from skorch._losses import (
     out_of_bounds_message,
 )
 from skorch._rowparams import current_weight, weighted_by
-from skorch._structures import one_column
+from skorch._structures import given_params, one_column
 from skorch.callbacks import (  # noqa: F401  programs import these from here
     EpochScoring,
     EpochTimer,
@@ -94,13 +94,14 @@ class _Classifier(ClassifierMixin, LabelsMixin, NeuralNet):
         classes: Any = None,
         *,
         sample_weight: Any = None,
+        validation_data: Any = None,
         **fit_params: Any,
     ) -> _Classifier:
         """Train on from the present weights; the net is initialized if it was not.
 
         Parameters
         ----------
-        X, y, sample_weight, **fit_params
+        X, y, sample_weight, validation_data, **fit_params
             As in ``fit``.
         classes : array-like of shape (k,) or None
             All labels that will ever occur; kept for later calls.
@@ -112,7 +113,8 @@ class _Classifier(ClassifierMixin, LabelsMixin, NeuralNet):
         """
         if classes is not None:
             self._know_all_labels(distinct_labels(label_array(classes)))
-        super().partial_fit(X, y, sample_weight=sample_weight, **fit_params)
+        given = given_params(sample_weight=sample_weight, validation_data=validation_data)
+        super().partial_fit(X, y, **fit_params, **given)
         return self
 
     # ----------------------------------------------------------------------------------- labels
@@ -216,7 +218,13 @@ class NeuralNetClassifier(_Classifier):
         self.class_weight = class_weight
 
     def fit(
-        self, X: Any, y: Any, *, sample_weight: Any = None, **fit_params: Any
+        self,
+        X: Any,
+        y: Any,
+        *,
+        sample_weight: Any = None,
+        validation_data: Any = None,
+        **fit_params: Any,
     ) -> NeuralNetClassifier:
         """Initialize the net and train it.
 
@@ -224,7 +232,8 @@ class NeuralNetClassifier(_Classifier):
         dataset.
 
         """
-        super().fit(X, y, sample_weight=sample_weight, **fit_params)
+        given = given_params(sample_weight=sample_weight, validation_data=validation_data)
+        super().fit(X, y, **fit_params, **given)
         return self
 
     def _output_for_criterion(self, y_pred: Any) -> Any:
@@ -284,7 +293,13 @@ class NeuralNetBinaryClassifier(_Classifier):
         self.class_weight = class_weight
 
     def fit(
-        self, X: Any, y: Any, *, sample_weight: Any = None, **fit_params: Any
+        self,
+        X: Any,
+        y: Any,
+        *,
+        sample_weight: Any = None,
+        validation_data: Any = None,
+        **fit_params: Any,
     ) -> NeuralNetBinaryClassifier:
         """Initialize the net and train it.
 
@@ -292,7 +307,8 @@ class NeuralNetBinaryClassifier(_Classifier):
         dataset.
 
         """
-        super().fit(X, y, sample_weight=sample_weight, **fit_params)
+        given = given_params(sample_weight=sample_weight, validation_data=validation_data)
+        super().fit(X, y, **fit_params, **given)
         return self
 
     def check_data(self, X: Any, y: Any) -> None:

@@ -52,14 +52,15 @@ from skorch._structures import (
     detached,
     explain_dtype_error,
     first_of,
+    given_params,
     grad_mode,
     in_groups,
     rows_if_large,
     set_mode,
     switchable_parts,
     with_arguments,
-    with_weight,
 )
+from skorch._validation_data import split_datasets, validation_dataset
 from skorch._weight_use import use_of_weights
 from skorch.callbacks import EpochTimer, PassthroughScoring, PrintLog
 from skorch.dataset import Dataset, ValidSplit, get_len, unpack_data  # noqa: F401  likewise
@@ -333,7 +334,13 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
     # ---------------------------------------------------------------------------------- fitting
 
     def fit(
-        self, X: Any, y: Any = None, *, sample_weight: Any = None, **fit_params: Any
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        sample_weight: Any = None,
+        validation_data: Any = None,
+        **fit_params: Any,
     ) -> NeuralNet:
         """Initialize the net and train it.
 
@@ -343,6 +350,8 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
         y : array-like of shape (n, ...) or None
         sample_weight : array-like of shape (n,) or None
             How much each row counts in the losses and scores.
+        validation_data : tuple (X, y) or (X, y, sample_weight), Dataset, or None
+            Validate on this, in this call, instead of on what ``train_split`` holds out.
         **fit_params
             Passed to ``train_split``, ``forward`` and overridden training methods, each to what
             takes it.
@@ -357,7 +366,8 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
                 self.__dict__.pop(name, None)
             self._restore_initial_states()
             self.initialize()
-        self.partial_fit(X, y, **with_weight(fit_params, sample_weight))
+        given = given_params(sample_weight=sample_weight, validation_data=validation_data)
+        self.partial_fit(X, y, **fit_params, **given)
         return self
 
     def partial_fit(
@@ -367,13 +377,14 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
         classes: Any = None,
         *,
         sample_weight: Any = None,
+        validation_data: Any = None,
         **fit_params: Any,
     ) -> NeuralNet:
         """Train on from the present weights; the net is initialized if it was not.
 
         Parameters
         ----------
-        X, y, sample_weight, **fit_params
+        X, y, sample_weight, validation_data, **fit_params
             As in ``fit``; ``epochs`` trains another number of epochs than ``max_epochs``.
         classes : array-like or None
             All labels that will ever occur; used by classifiers.
@@ -389,7 +400,7 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
         self._loss_warned_ = False
         check_features(self, X, reset='n_features_in_' not in vars(self))
         self._remember_initial_states()
-        fit_params = with_weight(fit_params, sample_weight)
+        fit_params |= given_params(sample_weight=sample_weight, validation_data=validation_data)
         if processes_of(self) > 1:
             return partial_fit_in_processes(self, X, y, classes, fit_params)
         with listening(self), _randomness.observers_apart(self), ended_regularly(self, X, y):
@@ -404,6 +415,7 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
         y: Any = None,
         epochs: int | None = None,
         *,
+        validation_data: Any = None,
         _routing_method: str = 'fit',
         **fit_params: Any,
     ) -> NeuralNet:
@@ -411,7 +423,7 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
 
         Parameters
         ----------
-        X, y, **fit_params
+        X, y, validation_data, **fit_params
             As in ``fit``.
         epochs : int or None
             Number of epochs; None takes ``max_epochs``.
@@ -425,7 +437,7 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
         self.check_training_readiness()
         epochs = number_of_epochs(self, epochs)
 
-        dataset_train, dataset_valid = self.get_split_datasets(X, y, **fit_params)
+        dataset_train, dataset_valid = split_datasets(self, X, y, validation_data, fit_params)
         # what travels with the dataset comes back with each batch
         fit_params = {k: v for k, v in fit_params.items() if k not in row_params(dataset_train)}
         iterator_train = self.get_iterator(dataset_train, training=True)
@@ -527,12 +539,14 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
         kwargs = self.get_params_for('dataset')
         return _batching.make_dataset(self.dataset, rows_to_array(X), y, kwargs)
 
-    def get_split_datasets(self, X: Any, y: Any = None, **fit_params: Any) -> tuple[Any, Any]:
+    def get_split_datasets(
+        self, X: Any, y: Any = None, *, validation_data: Any = None, **fit_params: Any
+    ) -> tuple[Any, Any]:
         """Return the training and the validation dataset.
 
         Parameters
         ----------
-        X, y
+        X, y, validation_data
             As in ``fit``.
         **fit_params
             What ``train_split`` takes reaches it; values for each row go with the datasets.
@@ -549,6 +563,8 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
         if fit_params:
             split_params, rows, _ = self._plan_fit_params(dataset, fit_params)
             dataset = attach_row_params(dataset, rows)
+        if validation_data is not None:
+            return dataset, validation_dataset(self, y, validation_data)
         if not self.train_split:
             return dataset, None
         split, y = self._split_for(dataset, y)
@@ -559,6 +575,9 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
     def _split_for(self, dataset: Any, y: Any) -> tuple[Any, Any]:
         """Return the split and its targets; classifiers stratify only what can be stratified."""
         return self.train_split, y
+
+    def _check_validation_targets(self, y: Any) -> None:
+        """Check the targets of validation data; classifiers raise on labels they do not know."""
 
     def get_iterator(self, dataset: Any, training: bool = False) -> Any:
         """Return an iterator over the batches of a dataset.
