@@ -30,6 +30,7 @@ from skorch._loss_kinds import has_own_code, ignored_label
 from skorch._randomness import get_random_state, set_random_state
 from skorch._routing import is_stock
 from skorch._structures import first_of
+from skorch._triples import as_pairs, weighs_triples
 from skorch.dataset import Dataset, ValidSplit
 from skorch.utils import is_dataset
 
@@ -203,7 +204,8 @@ class LabelsMixin:
         split = self.train_split
         if not (isinstance(split, ValidSplit) and split.stratified):
             return split, y
-        y = targets_of(dataset) if y is None else y
+        if y is None:
+            y = targets_of(as_pairs(dataset) if weighs_triples(self) else dataset)
         if y is None or without_column(label_array(y)).ndim != 1:
             split = ValidSplit(split.cv, stratified=False, random_state=split.random_state)
         return split, y

@@ -153,7 +153,8 @@ def _check_against_training(net: Any, X: Any, y: Any, y_valid: Any) -> None:
         if isinstance(inner, Dataset) and not has_own_items(inner):
             check_features(net, inner.X, reset=False)
         y_valid = _told_targets(X) if y_valid is None else y_valid
-    if y_valid is not None:
+    # of nets without labels, any targets will do
+    if y_valid is not None and hasattr(net, '_check_validation_targets'):
         net._check_validation_targets(y_valid)
 
 

@@ -34,17 +34,17 @@ from skorch._persistence import caller_options, is_old, state_of_today, torch_lo
 from skorch._pickling import OpensAnywhere
 from skorch._randomness import observing, observing_at_once, observing_each
 from skorch._repr import describe
-from skorch._routing import RoutingMixin, drop_split_params, is_stock
+from skorch._routing import RoutingMixin, is_stock
 from skorch._rowparams import (
     RowBatch,
     attach_row_params,
     check_row_params,
-    current_weight,
+    computing_loss_with,
+    loss_arguments,
     row_params,
-    weighted_by_rows,
+    weight_of,
 )
 from skorch._run_state import load_run_state, run_state
-from skorch._signatures import accepted_by
 from skorch._structures import (
     as_floating,
     concatenate,
@@ -60,6 +60,7 @@ from skorch._structures import (
     switchable_parts,
     with_arguments,
 )
+from skorch._triples import pairs_only, weighs_triples, with_weights_of_dataset
 from skorch._validation_data import split_datasets, validation_dataset
 from skorch._weight_use import use_of_weights
 from skorch.callbacks import EpochTimer, PassthroughScoring, PrintLog
@@ -171,6 +172,7 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
     # nets that older versions saved have none of these
     n_processes, whole_batches, random_state, preflight, allow_nan = None, True, None, True, False
     _loss_warned_ = False
+    _weighs_rows = True
     history_ = OwnDefault(History)
     _trimmed_for_prediction = False
     _learnt_from_data: tuple[str, ...] = ('n_features_in_', 'feature_names_in_')
@@ -492,6 +494,8 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
         batch_count = 0
         is_quiet = nobody_listens(self, training)
         make_step = step_of(self, step_fn, fit_params, is_quiet)
+        if weighs_triples(self):
+            iterator = map(with_weights_of_dataset, iterator)
         with watching_losses(self, prefix) as watch:
             for batch in iterator:
                 if is_quiet:
@@ -575,9 +579,6 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
     def _split_for(self, dataset: Any, y: Any) -> tuple[Any, Any]:
         """Return the split and its targets; classifiers stratify only what can be stratified."""
         return self.train_split, y
-
-    def _check_validation_targets(self, y: Any) -> None:
-        """Check the targets of validation data; classifiers raise on labels they do not know."""
 
     def get_iterator(self, dataset: Any, training: bool = False) -> Any:
         """Return an iterator over the batches of a dataset.
@@ -689,10 +690,11 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
     def _forward_step(self, batch: Any, training: bool, fit_params: Any) -> dict[str, Any]:
         Xi, yi = unpack_data(batch)
         y_pred = self.infer(Xi, **fit_params)
-        if not isinstance(batch, RowBatch):
+        if not fit_params and not isinstance(batch, RowBatch):
             loss = self.get_loss(y_pred, yi, X=Xi, training=training)
         else:
-            with weighted_by_rows(batch):
+            for_criterion = self._params_of_criterion(fit_params)
+            with computing_loss_with(weight_of(batch), for_criterion):
                 loss = self.get_loss(y_pred, yi, X=Xi, training=training)
         return {'loss': loss, 'y_pred': y_pred}
 
@@ -721,7 +723,7 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
 
         """
         self.check_is_fitted()
-        Xi, _ = unpack_data(batch)
+        Xi, _ = unpack_data(pairs_only(self, batch))
         with grad_mode(training):
             self._set_training(training)
             return self.infer(Xi)
@@ -745,9 +747,7 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
         """
         x = as_floating(to_tensor(x, device=self.device), self.module_)
         if fit_params:
-            forward = accepted_by(self.module_)
-            fit_params = drop_split_params(fit_params, forward, self._accepted_by_split())
-            fit_params = to_device(fit_params, self.device)
+            fit_params = to_device(self._params_of_forward(fit_params), self.device)
         try:
             if type(x) is not torch.Tensor and isinstance(x, Mapping):
                 return self.module_(**self._merge_x_and_fit_params(x, fit_params))
@@ -776,7 +776,7 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
         if not is_on_cpu(y_pred):
             refuse_targets_beyond_outputs(self.criterion_, y_pred, y_true)
         y_true = to_tensor(y_true, device=self.device)
-        return loss_of_batch(self.criterion_, y_pred, y_true, current_weight())
+        return loss_of_batch(self.criterion_, y_pred, y_true, *loss_arguments())
 
     # ------------------------------------------------------------------------------- prediction
 
