@@ -14,7 +14,7 @@ from typing import Any
 
 from skorch._checks import backward
 from skorch._optimizer_steps import quick_step, steps_without_closure, zero_grad
-from skorch._rowparams import call_with_rows, rows_of
+from skorch._rowparams import computing_loss_with, rows_of, weight_of
 from skorch._structures import grad_mode
 
 # Takes a batch and returns a dict with its ``loss`` and ``y_pred``.
@@ -57,7 +57,19 @@ def step_of(
     is_own = getattr(step_fn, '__self__', None) is net and not fit_params
     if is_own and getattr(step_fn, '__func__', None) is _STOCK['train_step'] and is_in_one_go(net):
         return _train_step(net, is_quiet)
-    return lambda batch: call_with_rows(step_fn, batch, fit_params)
+    return lambda batch: _call_with_rows(net, step_fn, batch, fit_params)
+
+
+def _call_with_rows(
+    net: Any, step_fn: Callable[..., Any], batch: Any, fit_params: dict[str, Any]
+) -> Any:
+    """Call a step with a batch and the per-row parameters that came with it."""
+    rows = rows_of(batch)
+    if not rows and not fit_params:
+        return step_fn(batch)
+    fit_params = {**fit_params, **rows}
+    with computing_loss_with(weight_of(batch), net._params_of_criterion(fit_params)):
+        return step_fn(batch, **fit_params)
 
 
 def is_in_one_go(net: Any) -> bool:

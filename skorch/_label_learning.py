@@ -13,6 +13,7 @@ from skorch._labels import (
     EncodeOne,
     are_column_indices,
     are_consecutive,
+    are_ragged,
     decode,
     distinct_labels,
     encode,
@@ -29,6 +30,7 @@ from skorch._labels import (
 from skorch._loss_kinds import has_own_code, ignored_label
 from skorch._routing import is_stock
 from skorch._structures import first_of
+from skorch._triples import as_pairs, weighs_triples
 from skorch.dataset import Dataset, ValidSplit
 from skorch.utils import is_dataset
 
@@ -90,6 +92,32 @@ class LabelsMixin:
             return labels
         self.ignored_label_ = ignored
         return rest
+
+    def _check_validation_targets(self: Any, y: Any) -> None:
+        """Raise if validation data have labels that the training data do not have.
+
+        Raises
+        ------
+        ValueError
+
+        """
+        y = without_column(label_array(y))
+        known = vars(self).get('classes_inferred_')
+        if known is None or y.ndim != 1 or vars(self).get('multilabel_') or are_ragged(y):
+            return
+        labels = distinct_labels(y)
+        if not self._is_label_type(labels) or not self._is_label_type(known):
+            return
+        named = [] if self.classes is None else [*np.asarray(self.classes).tolist()]
+        # where no codes are needed, given classes may be mere names of the columns
+        named += [] if self.encodes_labels_ else list(range(len(named)))
+        known = [*known.tolist(), *named, ignored_label(self.criterion_)]
+        unknown = [label for label in labels.tolist() if label not in known]
+        if unknown:
+            raise ValueError(
+                f'it has labels that y does not have: {", ".join(map(repr, unknown[:5]))}. Leave '
+                f'those rows out, or give all labels as `classes`.'
+            )
 
     def _learn_labels_of_batch(self: Any, y: Any) -> None:
         y = label_array(y)
@@ -176,7 +204,8 @@ class LabelsMixin:
         split = self.train_split
         if not (isinstance(split, ValidSplit) and split.stratified):
             return split, y
-        y = targets_of(dataset) if y is None else y
+        if y is None:
+            y = targets_of(as_pairs(dataset) if weighs_triples(self) else dataset)
         if y is None or without_column(label_array(y)).ndim != 1:
             split = ValidSplit(split.cv, stratified=False, random_state=split.random_state)
         return split, y

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from skorch._dtypes import narrowed
 from skorch._generators import get_random_state, set_random_state
-from skorch.dataset import unpack_data
+from skorch._triples import as_pairs, weighs_triples, with_code
 from skorch.utils import data_from_dataset, is_dataset, to_numpy
 
 
@@ -70,7 +70,8 @@ def required_targets(net: Any, X: Any, y: Any) -> Any:
         If the stock iterator would make batches of X without targets.
 
     """
-    y = targets_of(X) if y is None else y
+    if y is None:
+        y = targets_of(as_pairs(X) if weighs_triples(net) else X)
     if y is None and not is_dataset(X) and net.iterator_train is DataLoader:
         raise ValueError(
             f'{type(net).__name__} requires y to be passed, but the target y is None. Pass y, or a '
@@ -271,7 +272,7 @@ class EncodedDataset(Dataset):
 
     Parameters
     ----------
-    dataset : map-style dataset of pairs (X, y)
+    dataset : map-style dataset of pairs (X, y) or triples (X, y, weight)
     encode : callable
         Takes the target of one item.
 
@@ -290,9 +291,8 @@ class EncodedDataset(Dataset):
             raise AttributeError(name)
         return getattr(self.dataset, name)
 
-    def __getitem__(self, i: Any) -> tuple[Any, Any]:
-        X, y = unpack_data(self.dataset[i])
-        return X, self.encode(y)
+    def __getitem__(self, i: Any) -> tuple[Any, ...]:
+        return with_code(self.dataset[i], self.encode)
 
 
 class EncodedStream(IterableDataset):
@@ -302,10 +302,9 @@ class EncodedStream(IterableDataset):
         self.dataset = dataset
         self.encode = encode
 
-    def __iter__(self) -> Iterator[tuple[Any, Any]]:
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
         for item in self.dataset:
-            X, y = unpack_data(item)
-            yield X, self.encode(y)
+            yield with_code(item, self.encode)
 
 
 UNKNOWN = -1
@@ -371,7 +370,7 @@ def holds_targets(dataset: Any, y: np.ndarray) -> bool:
     i = next(telling, 0)
     state = get_random_state()  # a dataset may draw, for instance to augment
     try:
-        _, target = unpack_data(dataset[i])
+        target = with_code(dataset[i], lambda target: target)[1]
     except Exception:
         return True  # training will meet the same error and report it
     finally:

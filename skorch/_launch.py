@@ -126,7 +126,7 @@ def partial_fit_in_processes(
             interrupt = _wait_for(futures, folder)
             trained, random_state = futures[0].result()
         except pickle.PicklingError as exc:
-            _raise_not_sent(net, X, y, exc)
+            _raise_not_sent(net, {'X': X, 'y': y, **kwargs}, exc)
         finally:
             executor.shutdown(wait=True, kill_workers=True)
     _take_over(net, trained)
@@ -147,7 +147,7 @@ def _wait_for(futures: list[Future], folder: str) -> KeyboardInterrupt | None:
     return None
 
 
-def _raise_not_sent(net: Any, X: Any, y: Any, error: Exception) -> None:
+def _raise_not_sent(net: Any, data: Mapping[str, Any], error: Exception) -> None:
     """Say what it is that cannot be sent to the processes.
 
     Raises
@@ -157,7 +157,7 @@ def _raise_not_sent(net: Any, X: Any, y: Any, error: Exception) -> None:
     """
     dumps = require('joblib.externals.loky.backend.reduction', FEATURE).dumps
     culprits = []
-    for name, value in {**vars(net), 'X': X, 'y': y}.items():
+    for name, value in {**vars(net), **data}.items():
         try:
             dumps(value)
         except Exception:  # whatever it raises

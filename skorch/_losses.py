@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from typing import Any
 
@@ -17,7 +17,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from skorch._convert import to_device
+from skorch._convert import cast_floating, to_device
 from skorch._indexing import flatten
 from skorch._loss_kinds import (
     CLASS_INDEX_LOSSES,
@@ -31,6 +31,7 @@ from skorch._loss_kinds import (
 from skorch._signatures import accepted_by
 from skorch._structures import inner_module
 
+_NOTHING: Mapping[str, Any] = {}
 _NORMS: ContextVar[list[torch.Tensor] | None] = ContextVar('skorch_norms', default=None)
 # Takes criterion, output and target of the next loss; only that of the first batch is looked at.
 LOOK: ContextVar[Callable[[Any, Any, Any], None] | None] = ContextVar('skorch_look', default=None)
@@ -199,7 +200,13 @@ def call_criterion(criterion: Callable[..., Any], y_pred: Any, y_true: Any, **kw
     return criterion(y_pred, with_shape_of(y_pred, y_true), **kwargs)
 
 
-def loss_of_batch(criterion: Any, y_pred: Any, y_true: Any, sample_weight: Any = None) -> Any:
+def loss_of_batch(
+    criterion: Any,
+    y_pred: Any,
+    y_true: Any,
+    sample_weight: Any = None,
+    further: Mapping[str, Any] | None = None,
+) -> Any:
     """Return the loss of a batch, weighted if there are weights.
 
     Parameters
@@ -207,6 +214,8 @@ def loss_of_batch(criterion: Any, y_pred: Any, y_true: Any, sample_weight: Any =
     criterion : Module or callable
     y_pred, y_true : tensor of shape (n, ...)
     sample_weight : tensor of shape (n,) or None
+    further : mapping of str to object, or None
+        Arguments of the criterion beside prediction and target.
 
     Returns
     -------
@@ -218,14 +227,24 @@ def loss_of_batch(criterion: Any, y_pred: Any, y_true: Any, sample_weight: Any =
         LOOK.set(None)
         look(criterion, y_pred, y_true)
     norms = _NORMS.get()
-    if norms is None and sample_weight is None and fit_together(criterion, y_pred, y_true):
+    is_plain = norms is None and sample_weight is None and not further
+    if is_plain and fit_together(criterion, y_pred, y_true):
         return criterion(y_pred, y_true)
+    further = arguments_for(y_pred, further) if further else {}
     y_true = match_target(criterion, y_pred, y_true)
     if norms is not None and isinstance(y_true, torch.Tensor) and y_true.ndim:
         norms.append(norm_of_mean(criterion, y_true, sample_weight))
     if sample_weight is None:
-        return call_criterion(criterion, y_pred, y_true)
-    return weighted_loss(criterion, y_pred, y_true, sample_weight)
+        return call_criterion(criterion, y_pred, y_true, **further)
+    return weighted_loss(criterion, y_pred, y_true, sample_weight, further)
+
+
+def arguments_for(y_pred: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return arguments of the criterion on the device and with the dtype of the outputs."""
+    if not isinstance(y_pred, torch.Tensor):
+        return dict(arguments)
+    moved = to_device(dict(arguments), y_pred.device)
+    return cast_floating(moved, y_pred.dtype) if y_pred.is_floating_point() else moved
 
 
 # ------------------------------------------------------------------------------ kinds of criteria
@@ -336,7 +355,11 @@ def out_of_bounds_message(error: IndexError, y_pred: Any, classes: Any) -> str:
 
 
 def weighted_loss(
-    criterion: Any, y_pred: Any, y_true: Any, sample_weight: torch.Tensor
+    criterion: Any,
+    y_pred: Any,
+    y_true: Any,
+    sample_weight: torch.Tensor,
+    further: Mapping[str, Any] = _NOTHING,
 ) -> torch.Tensor:
     """Return the loss of a batch in which each row counts by its weight.
 
@@ -350,6 +373,8 @@ def weighted_loss(
     criterion : Module or callable
     y_pred, y_true : tensor of shape (n, ...)
     sample_weight : tensor of shape (n,)
+    further : mapping of str to object
+        Arguments of the criterion beside prediction and target.
 
     Returns
     -------
@@ -362,12 +387,12 @@ def weighted_loss(
 
     """
     if takes(criterion, 'sample_weight'):
-        return criterion(y_pred, y_true, sample_weight=sample_weight)
-    reduction, losses = unreduced(criterion, y_pred, y_true)
+        return criterion(y_pred, y_true, sample_weight=sample_weight, **further)
+    reduction, losses = unreduced(criterion, y_pred, y_true, further)
     weight = sample_weight.to(losses.dtype)
     if torch.equal(weight, torch.ones_like(weight)):
         # the plain loss, to the last bit
-        return call_criterion(criterion, y_pred, y_true)
+        return call_criterion(criterion, y_pred, y_true, **further)
     weight = to_device(weight, losses.device)
     weight = weight.reshape(-1, *[1] * (losses.ndim - 1))
     if reduction == 'none':
@@ -385,7 +410,9 @@ def takes(func: Any, name: str) -> bool:
     return name in accepted_by(func).names
 
 
-def unreduced(criterion: Any, y_pred: Any, y_true: Any) -> tuple[str, torch.Tensor]:
+def unreduced(
+    criterion: Any, y_pred: Any, y_true: Any, further: Mapping[str, Any] = _NOTHING
+) -> tuple[str, torch.Tensor]:
     """Return the reduction of a criterion and its loss for each row or element."""
     module = inner_module(criterion)
     is_module = isinstance(module, nn.Module)
@@ -393,12 +420,13 @@ def unreduced(criterion: Any, y_pred: Any, y_true: Any) -> tuple[str, torch.Tens
         reduction = str(module.reduction)
         module.reduction = 'none'
         try:
-            return reduction, per_row(call_criterion(module, y_pred, y_true), y_pred, criterion)
+            losses = call_criterion(module, y_pred, y_true, **further)
+            return reduction, per_row(losses, y_pred, criterion)
         finally:
             module.reduction = reduction
     if not is_module and takes(module, 'reduction'):
         reduction = inspect.signature(module).parameters['reduction'].default
-        losses = call_criterion(module, y_pred, y_true, reduction='none')
+        losses = call_criterion(module, y_pred, y_true, **{**further, 'reduction': 'none'})
         return reduction, per_row(losses, y_pred, criterion)
     raise TypeError(cannot_weigh(criterion))
 

@@ -8,17 +8,19 @@ row, is split and batched with the data; everything else is passed whole.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils import metadata_routing
 from sklearn.utils._metadata_requests import RequestMethod
+from torch import nn
 
 from skorch._dtypes import batchable
 from skorch._labels import label_array
-from skorch._signatures import NOTHING, Accepted, accepted_by
+from skorch._loss_kinds import has_own_code, unwrapped
+from skorch._signatures import NOTHING, Accepted, accepted_by, extra_arguments, is_stock
 from skorch._structures import merge_inputs
 from skorch.dataset import get_len
 from skorch.utils import _make_split
@@ -52,6 +54,7 @@ def plan_fit_params(
     forward: Accepted,
     training_methods: Iterable[Accepted],
     requested: Iterable[str],
+    criterion: Collection[str] = (),
 ) -> FitPlan:
     """Sort fit parameters.
 
@@ -66,6 +69,8 @@ def plan_fit_params(
         What the overridden training methods take.
     requested : iterable of str
         The names requested by ``set_fit_request`` while metadata routing is on.
+    criterion : collection of str
+        The names that go to the criterion, see :func:`names_for_criterion`.
 
     Returns
     -------
@@ -84,17 +89,41 @@ def plan_fit_params(
     methods = list(training_methods)
     plan = FitPlan({}, {}, [])
     for name, value in fit_params.items():
-        by_row = name == 'sample_weight' or (name in requested and is_per_row(value, n_rows))
+        may_be_by_row = name in requested or name in criterion
+        by_row = name == 'sample_weight' or (may_be_by_row and is_per_row(value, n_rows))
         if name in split.names or (split.any_name and name != 'sample_weight'):
             plan.split[name] = value
         if by_row:
             plan.rows[name] = value
-        known = by_row or name in split or name in forward or name in requested
+        known = by_row or may_be_by_row or name in split or name in forward
         if not known and not any(name in method for method in methods):
             plan.unknown.append(name)
     if 'sample_weight' in plan.rows:
         plan.rows['sample_weight'] = as_weights(plan.rows['sample_weight'], n_rows)
     return plan
+
+
+def names_for_criterion(
+    names: Iterable[str],
+    criterion: Any,
+    forward: Accepted,
+    split: Accepted,
+    requested: Collection[str],
+) -> set[str]:
+    """Return which fit parameters the criterion gets.
+
+    Those are its arguments beside outputs and targets that were requested; and, if it is of the
+    user's own or a module, those that nothing else takes.
+
+    """
+    arguments = extra_arguments(criterion)
+    is_meant = isinstance(unwrapped(criterion), nn.Module) or has_own_code(criterion)
+    return {
+        name
+        for name in names
+        if name in arguments
+        and (name in requested or (is_meant and not (name in forward or name in split)))
+    }
 
 
 def is_per_row(value: Any, n_rows: int | None) -> bool:
@@ -159,42 +188,42 @@ def unknown_fit_params_message(method: str, names: Iterable[str]) -> str:
     """Word the error about fit parameters that nothing takes."""
     return (
         f'{method} got unexpected fit parameter(s) {", ".join(map(repr, names))}: neither the '
-        f"module's forward nor train_split takes an argument of that name. Check the spelling, or "
-        f'give one of them such an argument.'
+        f"module's forward nor train_split nor the criterion takes an argument of that name. Check "
+        f'the spelling, or give one of them such an argument.'
     )
 
 
-def is_stock(method: Any) -> bool:
-    """Tell methods of this package from overriding ones; its tests override as users do."""
-    package, _, module = (getattr(method, '__module__', None) or '').partition('.')
-    return package == 'skorch' and module.partition('.')[0] != 'tests'
-
-
 def drop_split_params(
-    fit_params: Mapping[str, Any], forward: Accepted, split: Accepted
+    fit_params: Mapping[str, Any],
+    forward: Accepted,
+    split: Accepted,
+    for_criterion: Collection[str] = (),
 ) -> dict[str, Any]:
-    """Leave out what is meant for the split or the loss and is no argument of ``forward``.
+    """Leave out what is meant for others and is no argument of ``forward``.
 
-    A name that nothing takes is left in, so that ``forward`` itself refuses it.
+    That is what the split, the loss or the criterion takes, and validation data, which a
+    ``fit_loop`` of the user's own may pass on. A name that nothing takes is left in, so that
+    ``forward`` itself refuses it.
 
     """
+    own = {'sample_weight', 'validation_data', *for_criterion}
     return {
         name: value
         for name, value in fit_params.items()
         if name in forward.names
-        or (forward.any_name and name not in split.names and name != 'sample_weight')
-        or not (name in split or name == 'sample_weight')
+        or (forward.any_name and name not in split.names and name not in own)
+        or not (name in split or name in own)
     }
 
 
 class RoutingMixin(BaseEstimator):
-    """scikit-learn's metadata routing for ``fit`` and ``partial_fit``."""
+    """scikit-learn's metadata routing for ``fit``, ``partial_fit`` and ``score``."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        for method in ROUTED_METHODS:
+        for method in (*ROUTED_METHODS, 'score'):
             # scikit-learn adds setters that know only the parameters named in the signature of
-            # fit; here any fit parameter can be requested
+            # the method; here anything can be requested that the method takes
             if isinstance(vars(cls).get(f'set_{method}_request'), RequestMethod):
                 delattr(cls, f'set_{method}_request')
 
@@ -215,10 +244,30 @@ class RoutingMixin(BaseEstimator):
             forward=accepted_by(vars(self).get('module_')),
             training_methods=[accepted_by(m) for m in methods if not is_stock(m)],
             requested=self._requested_fit_params(),
+            criterion=self._names_for_criterion(fit_params),
         )
         if plan.unknown:
             raise TypeError(unknown_fit_params_message(f'{type(self).__name__}.fit', plan.unknown))
         return plan
+
+    def _names_for_criterion(self: Any, names: Collection[str]) -> Collection[str]:
+        """Return which of these fit parameters the criterion gets."""
+        criterion = vars(self).get('criterion_')
+        if extra_arguments(criterion).isdisjoint(names):
+            return ()
+        forward, split = accepted_by(vars(self).get('module_')), self._accepted_by_split()
+        requested = self._requested_fit_params()
+        return names_for_criterion(names, criterion, forward, split, requested)
+
+    def _params_of_criterion(self, fit_params: Mapping[str, Any]) -> dict[str, Any]:
+        """Return those of the fit parameters of a batch that the criterion gets."""
+        names = self._names_for_criterion(fit_params)
+        return {name: value for name, value in fit_params.items() if name in names}
+
+    def _params_of_forward(self: Any, fit_params: Mapping[str, Any]) -> dict[str, Any]:
+        """Return those of the fit parameters of a batch that ``forward`` gets."""
+        forward, split = accepted_by(self.module_), self._accepted_by_split()
+        return drop_split_params(fit_params, forward, split, self._names_for_criterion(fit_params))
 
     def _merge_x_and_fit_params(
         self, x: Mapping[str, Any], fit_params: Mapping[str, Any]
@@ -256,6 +305,24 @@ class RoutingMixin(BaseEstimator):
     def set_partial_fit_request(self, **kwargs: Any) -> RoutingMixin:
         """Request metadata for ``partial_fit``; see :meth:`set_fit_request`."""
         return self._set_request('partial_fit', kwargs)
+
+    def set_score_request(self, **kwargs: Any) -> RoutingMixin:
+        """Request metadata for ``score``; see :meth:`set_fit_request`.
+
+        Raises
+        ------
+        TypeError
+            If ``score`` has no argument of that name.
+
+        """
+        accepted = accepted_by(getattr(self, 'score', None))
+        unknown = [name for name in kwargs if name not in accepted]
+        if unknown:
+            raise TypeError(
+                f'score of {type(self).__name__} takes no argument {", ".join(unknown)}, so that '
+                f'it cannot be requested. Check the spelling, or override score.'
+            )
+        return self._set_request('score', kwargs)
 
     def _set_request(self, method: str, requests: Mapping[str, Any]) -> RoutingMixin:
         if not metadata_routing._routing_enabled():

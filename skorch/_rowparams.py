@@ -7,7 +7,7 @@ import copy
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch.utils.data import Dataset, Subset, default_collate
@@ -18,11 +18,21 @@ from skorch._indexing import multi_indexing
 _ATTRIBUTE = '_skorch_row_params'
 
 _USE: ContextVar[Any] = ContextVar('skorch_use_of_weights', default=deque(maxlen=0))  # noqa: B039
-_CURRENT_WEIGHT: ContextVar[Any] = ContextVar('skorch_sample_weight', default=None)
+
+
+class LossArguments(NamedTuple):
+    """What the loss of a batch is computed with beside outputs and targets."""
+
+    sample_weight: Any
+    for_criterion: Mapping[str, Any]
+
+
+_NO_ARGUMENTS = LossArguments(None, {})
+_CURRENT: ContextVar[LossArguments] = ContextVar('skorch_loss', default=_NO_ARGUMENTS)
 
 
 @contextlib.contextmanager
-def weighted_by(sample_weight: Any) -> Iterator[None]:
+def computing_loss_with(sample_weight: Any, for_criterion: Mapping[str, Any]) -> Iterator[None]:
     """Inside of this context, ``NeuralNet.get_loss`` weighs the rows of the batch.
 
     A loss is asked for in methods that users override, with signatures that know nothing of
@@ -31,21 +41,33 @@ def weighted_by(sample_weight: Any) -> Iterator[None]:
     Parameters
     ----------
     sample_weight : tensor of shape (n,) or None
+    for_criterion : mapping of str to object
+        Further arguments of the criterion.
 
     """
-    token = _CURRENT_WEIGHT.set(sample_weight)
+    token = _CURRENT.set(LossArguments(sample_weight, for_criterion))
     try:
         yield
     finally:
-        _CURRENT_WEIGHT.reset(token)
+        _CURRENT.reset(token)
+
+
+def weighted_by(sample_weight: Any) -> contextlib.AbstractContextManager[None]:
+    """Inside of this context, the rows have these weights; other arguments stay as they are."""
+    return computing_loss_with(sample_weight, _CURRENT.get().for_criterion)
 
 
 def current_weight() -> Any:
     """Return the weights of the rows of the current batch, or None."""
-    weight = _CURRENT_WEIGHT.get()
-    if weight is not None:
+    return loss_arguments().sample_weight
+
+
+def loss_arguments() -> LossArguments:
+    """Return what the loss of the current batch is to be computed with."""
+    current = _CURRENT.get()
+    if current.sample_weight is not None:
         _USE.get().append(True)
-    return weight
+    return current
 
 
 @contextlib.contextmanager
@@ -64,18 +86,9 @@ def rows_of(batch: Any) -> dict[str, Any]:
     return batch.row_params if isinstance(batch, RowBatch) else {}
 
 
-def weighted_by_rows(batch: Any) -> contextlib.AbstractContextManager[None]:
-    """Weigh the rows as :func:`weighted_by` does, if weights came with the batch."""
-    weight = rows_of(batch).get('sample_weight')
-    return contextlib.nullcontext() if weight is None else weighted_by(weight)
-
-
-def call_with_rows(step_fn: Callable[..., Any], batch: Any, kwargs: dict[str, Any]) -> Any:
-    """Call a step with a batch and the per-row parameters that came with it."""
-    if not isinstance(batch, RowBatch):
-        return step_fn(batch, **kwargs)
-    with weighted_by_rows(batch):
-        return step_fn(batch, **{**kwargs, **batch.row_params})
+def weight_of(batch: Any) -> Any:
+    """Return the weights of the rows of a batch, or None."""
+    return rows_of(batch).get('sample_weight')
 
 
 class RowBatch(list):

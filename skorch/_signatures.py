@@ -47,3 +47,33 @@ def accepted_by(func: Any) -> Accepted:
     if inspect.isfunction(owned):
         return _accepted_by_signature(owned)
     return _accepted_by_signature.__wrapped__(func)
+
+
+@lru_cache(maxsize=64)
+def _names_beyond(func: Callable[..., Any], n: int) -> frozenset[str]:
+    try:
+        params = list(inspect.signature(func).parameters.values())
+    except (TypeError, ValueError):
+        return frozenset()
+    return frozenset(p.name for p in params[n:] if p.kind in _BY_KEYWORD) - {'sample_weight'}
+
+
+def extra_arguments(criterion: Any) -> frozenset[str]:
+    """Return the names of the arguments of a criterion beside outputs, targets and weights."""
+    func = inner_module(criterion)
+    func = getattr(func, 'forward', func)
+    if not callable(func):
+        return frozenset()
+    if inspect.isfunction(func):
+        return _names_beyond(func, 2)
+    # the cache must not keep modules alive, so it is asked for functions only
+    owned = getattr(func, '__func__', None) or vars(type(func)).get('__call__')
+    if inspect.isfunction(owned):
+        return _names_beyond(owned, 3)
+    return _names_beyond.__wrapped__(func, 2)
+
+
+def is_stock(method: Any) -> bool:
+    """Tell methods of this package from overriding ones; its tests override as users do."""
+    package, _, module = (getattr(method, '__module__', None) or '').partition('.')
+    return package == 'skorch' and module.partition('.')[0] != 'tests'

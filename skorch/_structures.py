@@ -300,11 +300,9 @@ def with_arguments(func: Callable[..., Any], kwargs: Mapping[str, Any]) -> Calla
     return functools.partial(func, **kwargs) if kwargs else func
 
 
-def with_weight(fit_params: Mapping[str, Any], sample_weight: Any) -> dict[str, Any]:
-    """Put ``sample_weight`` among the fit parameters unless it is None."""
-    if sample_weight is None:
-        return dict(fit_params)
-    return {**fit_params, 'sample_weight': sample_weight}
+def given_params(**params: Any) -> dict[str, Any]:
+    """Return the parameters that are not None."""
+    return {name: value for name, value in params.items() if value is not None}
 
 
 def one_column(output: torch.Tensor) -> torch.Tensor:

@@ -46,7 +46,7 @@ from skorch._losses import (
     out_of_bounds_message,
 )
 from skorch._rowparams import current_weight, weighted_by
-from skorch._structures import one_column
+from skorch._structures import given_params, one_column
 from skorch.callbacks import (  # noqa: F401  programs import these from here
     EpochScoring,
     EpochTimer,
@@ -109,13 +109,14 @@ class _Classifier(ClassifierMixin, LabelsMixin, NeuralNet):
         classes: Any = None,
         *,
         sample_weight: Any = None,
+        validation_data: Any = None,
         **fit_params: Any,
     ) -> _Classifier:
         """Train on from the present weights; the net is initialized if it was not.
 
         Parameters
         ----------
-        X, y, sample_weight, **fit_params
+        X, y, sample_weight, validation_data, **fit_params
             As in ``fit``.
         classes : array-like of shape (k,) or None
             All labels that will ever occur; kept for later calls.
@@ -127,7 +128,8 @@ class _Classifier(ClassifierMixin, LabelsMixin, NeuralNet):
         """
         if classes is not None:
             self._know_all_labels(distinct_labels(label_array(classes)))
-        super().partial_fit(X, y, sample_weight=sample_weight, **fit_params)
+        given = given_params(sample_weight=sample_weight, validation_data=validation_data)
+        super().partial_fit(X, y, **fit_params, **given)
         return self
 
     def __sklearn_tags__(self) -> Any:
@@ -239,7 +241,13 @@ class NeuralNetClassifier(LogProbaMixin, _Classifier):
         self.class_weight = class_weight
 
     def fit(
-        self, X: Any, y: Any, *, sample_weight: Any = None, **fit_params: Any
+        self,
+        X: Any,
+        y: Any,
+        *,
+        sample_weight: Any = None,
+        validation_data: Any = None,
+        **fit_params: Any,
     ) -> NeuralNetClassifier:
         """Initialize the net and train it.
 
@@ -247,7 +255,8 @@ class NeuralNetClassifier(LogProbaMixin, _Classifier):
         dataset.
 
         """
-        super().fit(X, y, sample_weight=sample_weight, **fit_params)
+        given = given_params(sample_weight=sample_weight, validation_data=validation_data)
+        super().fit(X, y, **fit_params, **given)
         return self
 
     def _is_label_type(self, labels: np.ndarray) -> bool:
@@ -337,7 +346,13 @@ class NeuralNetBinaryClassifier(BinaryLogProbaMixin, _Classifier):
         self.class_weight = class_weight
 
     def fit(
-        self, X: Any, y: Any, *, sample_weight: Any = None, **fit_params: Any
+        self,
+        X: Any,
+        y: Any,
+        *,
+        sample_weight: Any = None,
+        validation_data: Any = None,
+        **fit_params: Any,
     ) -> NeuralNetBinaryClassifier:
         """Initialize the net and train it.
 
@@ -345,7 +360,8 @@ class NeuralNetBinaryClassifier(BinaryLogProbaMixin, _Classifier):
         dataset.
 
         """
-        super().fit(X, y, sample_weight=sample_weight, **fit_params)
+        given = given_params(sample_weight=sample_weight, validation_data=validation_data)
+        super().fit(X, y, **fit_params, **given)
         return self
 
     def check_data(self, X: Any, y: Any) -> None:

@@ -18,6 +18,7 @@ from sklearn.model_selection import (
     StratifiedShuffleSplit,
     check_cv,
 )
+from sklearn.utils.metadata_routing import MetadataRequest
 from sklearn.utils.multiclass import type_of_target
 from torch.utils.data import IterableDataset, Subset, TensorDataset
 
@@ -71,7 +72,8 @@ def unpack_data(data: Any) -> tuple[Any, Any]:
         raise ValueError(
             f'A dataset must give exactly 2 values, X and y, but this one returns {values} (a '
             f'{type(data).__name__}). Return (X, y) from __getitem__; use a dict or a tuple as X '
-            'for several inputs, and a dummy y such as 0 where there is none.'
+            'for several inputs, and a dummy y such as 0 where there is none. A third value is '
+            'taken as weight of the row, unless methods for the steps are overridden.'
         ) from exc
     except TypeError as exc:
         raise TypeError(
@@ -350,6 +352,12 @@ class ValidSplit:
                 'stratified=False, or pass a stratified splitter as cv.'
             )
         return cv
+
+    def get_metadata_routing(self) -> Any:
+        """Return what scikit-learn's metadata routing passes to the splitter, such as groups."""
+        if hasattr(self.cv, 'get_metadata_routing'):
+            return self.cv.get_metadata_routing()
+        return MetadataRequest(owner=self)
 
     def __call__(self, dataset: Any, y: Any = None, groups: Any = None) -> tuple[Subset, Subset]:
         """Split the dataset.

@@ -14,7 +14,7 @@ from skorch._optional import require
 from skorch._ragged import PadCollate, SequenceDataset
 from skorch._slicing import SliceDataset, SliceDict
 from skorch.cli import parse_args
-from skorch.utils import _make_split, is_torch_data_type, to_numpy, to_tensor
+from skorch.utils import _make_split, _PredefinedSplit, is_torch_data_type, to_numpy, to_tensor
 
 __all__ = [
     'DataFrameTransformer',
@@ -43,7 +43,8 @@ def predefined_split(dataset: Any) -> partial[Any]:
     Returns
     -------
     functools.partial
-        To be passed as ``train_split``; can be pickled if the dataset can.
+        To be passed as ``train_split``; can be pickled if the dataset can. Clones of the net share
+        the dataset.
 
     Examples
     --------
@@ -56,7 +57,7 @@ def predefined_split(dataset: Any) -> partial[Any]:
     >>> net = NeuralNetClassifier(make_classifier(), train_split=predefined_split(valid))
 
     """
-    return partial(_make_split, valid_ds=dataset)
+    return _PredefinedSplit(_make_split, valid_ds=dataset)
 
 
 class DataFrameTransformer(TransformerMixin, BaseEstimator):

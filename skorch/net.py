@@ -36,19 +36,19 @@ from skorch._pickling import OpensAnywhere
 from skorch._preflight import first_step, is_due
 from skorch._randomness import observing, observing_at_once, observing_each, validating
 from skorch._repr import describe
-from skorch._routing import RoutingMixin, drop_split_params, is_stock
+from skorch._routing import RoutingMixin, is_stock
 from skorch._rowparams import (
     RowBatch,
     attach_row_params,
     check_row_params,
-    current_weight,
+    computing_loss_with,
+    loss_arguments,
     row_params,
-    weighted_by_rows,
+    weight_of,
 )
 from skorch._run_state import load_run_state, run_state
 from skorch._search_threads import epochs_to_train
 from skorch._seeding import NOTHING, seed_of, splitting
-from skorch._signatures import accepted_by
 from skorch._structures import (
     are_refused_integers,
     as_floating,
@@ -56,6 +56,7 @@ from skorch._structures import (
     concatenated_array,
     detached,
     first_of,
+    given_params,
     grad_mode,
     in_groups,
     integers_as_floating,
@@ -63,8 +64,9 @@ from skorch._structures import (
     set_mode,
     switchable_parts,
     with_arguments,
-    with_weight,
 )
+from skorch._triples import pairs_only, weighs_triples, with_weights_of_dataset
+from skorch._validation_data import split_datasets, validation_dataset
 from skorch._weight_use import use_of_weights
 from skorch.callbacks import EpochTimer, PassthroughScoring, PrintLog
 from skorch.dataset import Dataset, ValidSplit, get_len, unpack_data  # noqa: F401  likewise
@@ -176,6 +178,7 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
     # nets that older versions saved have none of these
     n_processes, whole_batches, random_state, preflight, allow_nan = None, True, None, True, False
     _loss_warned_ = _casts_integers_ = False
+    _weighs_rows = True
     history_ = OwnDefault(History)
     _trimmed_for_prediction = False
     _learnt_from_data: tuple[str, ...] = (
@@ -348,7 +351,13 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
     # ---------------------------------------------------------------------------------- fitting
 
     def fit(
-        self, X: Any, y: Any = None, *, sample_weight: Any = None, **fit_params: Any
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        sample_weight: Any = None,
+        validation_data: Any = None,
+        **fit_params: Any,
     ) -> NeuralNet:
         """Initialize the net and train it.
 
@@ -358,6 +367,8 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
         y : array-like of shape (n, ...) or None
         sample_weight : array-like of shape (n,) or None
             How much each row counts in the losses and scores.
+        validation_data : tuple (X, y) or (X, y, sample_weight), Dataset, or None
+            Validate on this, in this call, instead of on what ``train_split`` holds out.
         **fit_params
             Passed to ``train_split``, ``forward`` and overridden training methods, each to what
             takes it.
@@ -372,7 +383,8 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
                 self.__dict__.pop(name, None)
             self._restore_initial_states()
             self.initialize()
-        self.partial_fit(X, y, **with_weight(fit_params, sample_weight))
+        given = given_params(sample_weight=sample_weight, validation_data=validation_data)
+        self.partial_fit(X, y, **fit_params, **given)
         return self
 
     def partial_fit(
@@ -382,13 +394,14 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
         classes: Any = None,
         *,
         sample_weight: Any = None,
+        validation_data: Any = None,
         **fit_params: Any,
     ) -> NeuralNet:
         """Train on from the present weights; the net is initialized if it was not.
 
         Parameters
         ----------
-        X, y, sample_weight, **fit_params
+        X, y, sample_weight, validation_data, **fit_params
             As in ``fit``; ``epochs`` trains another number of epochs than ``max_epochs``.
         classes : array-like or None
             All labels that will ever occur; used by classifiers.
@@ -404,7 +417,7 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
         self._loss_warned_ = False
         X, y = checked_X(self, X, training=True), self._checked_targets(y)
         self._remember_initial_states()
-        fit_params = with_weight(fit_params, sample_weight)
+        fit_params |= given_params(sample_weight=sample_weight, validation_data=validation_data)
         if processes_of(self) > 1:
             return partial_fit_in_processes(self, X, y, classes, fit_params)
         with listening(self), _randomness.random_numbers_of(self), ended_regularly(self, X, y):
@@ -419,6 +432,7 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
         y: Any = None,
         epochs: int | None = None,
         *,
+        validation_data: Any = None,
         _routing_method: str = 'fit',
         **fit_params: Any,
     ) -> NeuralNet:
@@ -426,7 +440,7 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
 
         Parameters
         ----------
-        X, y, **fit_params
+        X, y, validation_data, **fit_params
             As in ``fit``.
         epochs : int or None
             Number of epochs; None takes ``max_epochs``.
@@ -441,7 +455,7 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
         epochs = number_of_epochs(self, epochs)
 
         with splitting(self):
-            dataset_train, dataset_valid = self.get_split_datasets(X, y, **fit_params)
+            dataset_train, dataset_valid = split_datasets(self, X, y, validation_data, fit_params)
         # what travels with the dataset comes back with each batch
         fit_params = {k: v for k, v in fit_params.items() if k not in row_params(dataset_train)}
         iterator_train = self.get_iterator(dataset_train, training=True)
@@ -498,6 +512,8 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
         is_quiet = nobody_listens(self, training)
         make_step = step_of(self, step_fn, fit_params, is_quiet)
         batches = batches_of_pass(self, iterator) if training else iterator
+        if weighs_triples(self):
+            batches = map(with_weights_of_dataset, batches)
         apart = NOTHING if training else validating(self)
         with watching_losses(self, prefix) as watch, apart:
             for batch in batches:
@@ -551,12 +567,14 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
         kwargs = self.get_params_for('dataset')
         return _batching.make_dataset(self.dataset, rows_to_array(X), y, kwargs)
 
-    def get_split_datasets(self, X: Any, y: Any = None, **fit_params: Any) -> tuple[Any, Any]:
+    def get_split_datasets(
+        self, X: Any, y: Any = None, *, validation_data: Any = None, **fit_params: Any
+    ) -> tuple[Any, Any]:
         """Return the training and the validation dataset.
 
         Parameters
         ----------
-        X, y
+        X, y, validation_data
             As in ``fit``.
         **fit_params
             What ``train_split`` takes reaches it; values for each row go with the datasets.
@@ -573,6 +591,8 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
         if fit_params:
             split_params, rows, _ = self._plan_fit_params(dataset, fit_params)
             dataset = attach_row_params(dataset, rows)
+        if validation_data is not None:
+            return dataset, validation_dataset(self, y, validation_data)
         if not self.train_split:
             return dataset, None
         split, y = self._split_for(dataset, y)
@@ -695,10 +715,11 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
     def _forward_step(self, batch: Any, training: bool, fit_params: Any) -> dict[str, Any]:
         Xi, yi = unpack_data(batch)
         y_pred = self.infer(Xi, **fit_params)
-        if not isinstance(batch, RowBatch):
+        if not fit_params and not isinstance(batch, RowBatch):
             loss = self.get_loss(y_pred, yi, X=Xi, training=training)
         else:
-            with weighted_by_rows(batch):
+            for_criterion = self._params_of_criterion(fit_params)
+            with computing_loss_with(weight_of(batch), for_criterion):
                 loss = self.get_loss(y_pred, yi, X=Xi, training=training)
         return {'loss': loss, 'y_pred': y_pred}
 
@@ -727,7 +748,7 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
 
         """
         self.check_is_fitted()
-        Xi, _ = unpack_data(batch)
+        Xi, _ = unpack_data(pairs_only(self, batch))
         with grad_mode(training):
             self._set_training(training)
             return self.infer(Xi)
@@ -754,9 +775,7 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
         if self._casts_integers_:
             x = integers_as_floating(x, self.module_)
         if fit_params:
-            forward = accepted_by(self.module_)
-            fit_params = drop_split_params(fit_params, forward, self._accepted_by_split())
-            fit_params = to_device(fit_params, self.device)
+            fit_params = to_device(self._params_of_forward(fit_params), self.device)
         try:
             return self._call_module(x, fit_params)
         except RuntimeError as exc:
@@ -792,7 +811,7 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
         if not is_on_cpu(y_pred):
             refuse_targets_beyond_outputs(self.criterion_, y_pred, y_true)
         y_true = to_tensor(y_true, device=self.device)
-        return loss_of_batch(self.criterion_, y_pred, y_true, current_weight())
+        return loss_of_batch(self.criterion_, y_pred, y_true, *loss_arguments())
 
     # ------------------------------------------------------------------------------- prediction
 

@@ -57,6 +57,8 @@ class GPBase(NeuralNet):
             module, *args, **{'criterion': criterion, 'train_split': train_split, **kwargs}
         )
 
+    _weighs_rows = False
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True

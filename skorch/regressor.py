@@ -11,6 +11,7 @@ from torch import nn
 from skorch._data_checks import checked_numbers
 from skorch._estimator_docs import get_neural_net_reg_doc
 from skorch._labels import label_array, required_targets
+from skorch._structures import given_params
 from skorch.net import NeuralNet
 from skorch.utils import get_dim, is_dataset  # noqa: F401  programs import these from here
 
@@ -51,7 +52,13 @@ class NeuralNetRegressor(RegressorMixin, NeuralNet):
         self.target_ndim_ = y.ndim if hasattr(y, 'ndim') else label_array(y).ndim
 
     def fit(
-        self, X: Any, y: Any, *, sample_weight: Any = None, **fit_params: Any
+        self,
+        X: Any,
+        y: Any,
+        *,
+        sample_weight: Any = None,
+        validation_data: Any = None,
+        **fit_params: Any,
     ) -> NeuralNetRegressor:
         """Initialize the net and train it.
 
@@ -59,7 +66,8 @@ class NeuralNetRegressor(RegressorMixin, NeuralNet):
         dataset.
 
         """
-        super().fit(X, y, sample_weight=sample_weight, **fit_params)
+        given = given_params(sample_weight=sample_weight, validation_data=validation_data)
+        super().fit(X, y, **fit_params, **given)
         return self
 
     def predict(self, X: Any) -> np.ndarray:

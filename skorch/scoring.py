@@ -13,8 +13,9 @@ from torch.utils.data import DataLoader
 from skorch._batching import all_rows_in_order, iterate
 from skorch._data_checks import checked_X
 from skorch._randomness import observing
-from skorch._rowparams import attach_row_params, weighted_by
+from skorch._rowparams import attach_row_params, weight_of, weighted_by
 from skorch._seeding import seed_of
+from skorch._triples import weighs_triples, with_weights_of_dataset
 from skorch.dataset import get_len, is_dataset, unpack_data
 from skorch.utils import to_numpy
 
@@ -106,8 +107,11 @@ def _batch_losses(net: Any, dataset: Any) -> Iterator[tuple[np.ndarray, float]]:
     """Yield the loss of each batch and how much it counts in the mean."""
     with all_rows_in_order(targets_count=True):
         iterator = net.get_iterator(dataset, training=False)
-    for batch in iterate(iterator, torch_kept=seed_of(net) is not None):
-        weight = getattr(batch, 'row_params', {}).get('sample_weight')
+    batches: Any = iterate(iterator, torch_kept=seed_of(net) is not None)
+    if weighs_triples(net):
+        batches = map(with_weights_of_dataset, batches)
+    for batch in batches:
+        weight = weight_of(batch)
         y_pred = net.evaluation_step(batch, training=False)
         Xi, yi = unpack_data(batch)
         with torch.no_grad(), weighted_by(weight):

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from enum import Enum
+from functools import partial
 from itertools import tee
 from typing import Any
 
@@ -347,3 +348,10 @@ def _make_split(X: Any, y: Any = None, valid_ds: Any = None, **kwargs: Any) -> t
 
     """
     return X, valid_ds
+
+
+class _PredefinedSplit(partial):
+    """What ``predefined_split`` returns: a partial whose clones refer to the same data."""
+
+    def __sklearn_clone__(self) -> _PredefinedSplit:
+        return type(self)(self.func, *self.args, **self.keywords)

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from skorch._safe._nodes import Encoders, ObjectDecoders, Remember, demand
+from skorch.utils import _make_split, _PredefinedSplit
 
 
 def encode_list(enc: Any, value: Iterable[Any], path: str) -> list[Any]:
@@ -151,7 +152,8 @@ def decode_partial(dec: Any, payload: dict[str, Any], remember: Remember) -> Any
     func = dec.decode(payload['func'])
     demand(callable(func), 'the function of a functools.partial is no function')
     args = map(dec.decode, payload['args'])
-    return partial(func, *args, **dec.attributes(payload['keywords']))
+    cls = _PredefinedSplit if func is _make_split else partial
+    return cls(func, *args, **dec.attributes(payload['keywords']))
 
 
 ENCODERS: Encoders = {
@@ -165,6 +167,7 @@ ENCODERS: Encoders = {
     Counter: ('Counter', encode_pairs),
     defaultdict: ('defaultdict', encode_default_dict),
     partial: ('partial', encode_partial),
+    _PredefinedSplit: ('partial', encode_partial),
 }
 
 DECODERS: ObjectDecoders = {

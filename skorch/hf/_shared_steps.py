@@ -10,7 +10,7 @@ import torch
 from skorch._checks import backward
 from skorch._losses import noting_norms
 from skorch._optimizer_steps import needs_closure
-from skorch._rowparams import weighted_by_rows
+from skorch._rowparams import computing_loss_with, weight_of
 from skorch._structures import first_of, inner_module
 from skorch.callbacks import Callback
 from skorch.callbacks.scoring import ScoringBase
@@ -83,7 +83,8 @@ class SharedStepsMixin(_Net):
         y_pred = _rows.first_rows(self.infer(Xi, **fit_params), size, own)
         batch = _rows.first_rows(batch, size, own)
         Xi, yi = unpack_data(batch)
-        with weighted_by_rows(batch):
+        for_criterion = _rows.first_rows(self._params_of_criterion(fit_params), size, own)
+        with computing_loss_with(weight_of(batch), for_criterion):
             loss = self.get_loss(y_pred, yi, X=Xi, training=training)
         return {'loss': loss, 'y_pred': y_pred}
 
