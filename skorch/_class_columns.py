@@ -195,5 +195,5 @@ class BinaryLogProbaMixin:
 def _array_of(net: Any, X: Any, function: Callable[[Any], Any]) -> np.ndarray:
     """Return a function of the outputs for all rows, as one array."""
     net.check_is_fitted()
-    with torch.no_grad(), observing_at_once():
+    with torch.no_grad(), observing_at_once(net):
         return concatenated_array(function(first_of(out)) for out in net.forward_iter(X))

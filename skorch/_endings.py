@@ -17,12 +17,12 @@ from skorch.exceptions import SkorchWarning, StopTraining
 _MOST_WAITING = 1000
 
 
-def warn_user(message: str) -> None:
+def warn_user(message: str, category: type[Warning] = SkorchWarning) -> None:
     """Warn at the place outside of this package where the training was asked for."""
     modules = (module for module, _ in callers())
     inside = itertools.takewhile(lambda m: is_own(m) or m == 'contextlib', modules)
     level = 1 + sum(1 for _ in inside)
-    warnings.warn(message, SkorchWarning, stacklevel=level)
+    warnings.warn(message, category, stacklevel=level)
 
 
 @contextlib.contextmanager

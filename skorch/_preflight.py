@@ -24,6 +24,7 @@ from skorch._preflight_parameters import (
 )
 from skorch._processes import is_main_process
 from skorch.dataset import unpack_data
+from skorch.exceptions import SkorchWarning
 
 _OF_TORCH = re.compile(r'Target -?\d+ is out of bounds\.')
 
@@ -100,7 +101,8 @@ def first_step(net: Any, make_step: Step, batch: Any) -> Any:
 
 def _say(net: Any, findings: Sequence[Exception | str | None]) -> None:
     for finding in findings:
-        if isinstance(finding, Exception):
+        if isinstance(finding, Exception) and not isinstance(finding, Warning):
             raise finding
         if finding is not None and is_main_process(net):
-            warn_user(f'{finding} (preflight=False switches this check off.)')
+            category = type(finding) if isinstance(finding, Warning) else SkorchWarning
+            warn_user(f'{finding} (preflight=False switches this check off.)', category)

@@ -1,6 +1,6 @@
 """Rules of the preflight on what reaches the criterion: the output of the module and the target.
 
-Each rule gets the stock criterion that it is for, and returns an error, the text of a warning, or
+Each rule gets the stock criterion that it is for, and returns an error, a warning or its text, or
 None. It is an error where the result would be wrong for sure.
 
 """
@@ -11,11 +11,14 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
+from sklearn.exceptions import DataConversionWarning
 from torch import nn
 
 from skorch._loss_kinds import (
+    BCE_LOSSES,
     CROSS_ENTROPY_LOSSES,
+    ELEMENTWISE_LOSSES,
+    LOGIT_LOSSES,
     NLL_LOSSES,
     PROBABILITY_LOSSES,
     has_own_forward,
@@ -26,13 +29,6 @@ from skorch._losses import neither_message, sum_to_one
 
 Finding = Exception | str | None
 
-_LOGIT_LOSSES = (
-    nn.BCEWithLogitsLoss,
-    nn.MultiLabelSoftMarginLoss,
-    F.binary_cross_entropy_with_logits,
-    F.multilabel_soft_margin_loss,
-)
-_BCE_LOSSES = (nn.BCELoss, F.binary_cross_entropy)
 _FLOATING = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 # Values that are on the wrong side of a bound by rounding only.
 _ROUNDING = 1e-3
@@ -245,12 +241,23 @@ def _targets_beyond_one(seen: Seen) -> Finding:
     )
 
 
+def _column_for_flat_output(seen: Seen) -> Finding:
+    y_pred, y_true = seen.y_pred, seen.y_true
+    if y_pred.ndim != 1 or y_true.ndim != 2 or y_true.shape[1] != 1:
+        return None
+    return DataConversionWarning(
+        'A column-vector y was passed when a 1d array was expected: y has shape (n, 1), and the '
+        'output of the module (n,). Pass y.ravel().'
+    )
+
+
 _RULES: tuple[tuple[tuple[Any, ...], tuple[Callable[[Seen], Finding], ...]], ...] = (
     (CROSS_ENTROPY_LOSSES, (_probabilities_for_logits, _several_labels_for_softmax)),
     (NLL_LOSSES, (_no_class_indices, _no_log_probabilities)),
+    (ELEMENTWISE_LOSSES, (_column_for_flat_output,)),
     (PROBABILITY_LOSSES, (_targets_beyond_one,)),
-    (_LOGIT_LOSSES, (_probabilities_for_sigmoid,)),
-    (_BCE_LOSSES, (_logits_for_probabilities,)),
+    (LOGIT_LOSSES, (_probabilities_for_sigmoid,)),
+    (BCE_LOSSES, (_logits_for_probabilities,)),
 )
 
 
