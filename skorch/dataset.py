@@ -30,6 +30,7 @@ from skorch._indexing import (
     is_container,
     is_ndframe,
     is_one_row,
+    is_pandas_ndframe,  # noqa: F401  likewise
     multi_indexing,
     row_sliceable,
     rows_by_column,
