@@ -34,7 +34,7 @@ def device_of_results(X: Any) -> torch.device | None:
     return X.device if sklearn.get_config()['array_api_dispatch'] else None
 
 
-def concatenated_tensor(outputs: Iterable[Any], device: torch.device) -> torch.Tensor:
+def concatenated_tensor(outputs: Iterable[Any], device: torch.device) -> Any:
     """Join the outputs of batches, tensors or arrays, to one tensor on a device.
 
     Raises
