@@ -18,7 +18,7 @@ from skorch._collating import RowsCollate, holds_special, with_quick_rows
 from skorch._dtypes import batchable, check_collatable
 from skorch._features import as_module_takes
 from skorch._generators import torch_state_unchanged
-from skorch._indexing import check_indexing, is_pandas_ndframe
+from skorch._indexing import check_indexing, is_ndframe
 from skorch._labels import EncodedDataset, EncodedStream
 from skorch._ragged import SequenceDataset, check_equal_lengths
 from skorch._rowparams import RowParamsCollate, RowParamsDataset, row_params
@@ -323,7 +323,7 @@ def with_data(dataset: Dataset, X: Any, y: Any) -> Dataset:
     view = copy.copy(dataset)
     view.X, view.y = X, y
     view.X_indexing, view.y_indexing = check_indexing(X), check_indexing(y)
-    view.X_is_ndframe = is_pandas_ndframe(X)
+    view.X_is_ndframe = is_ndframe(X)
     return view
 
 

@@ -12,18 +12,16 @@ import torch
 from scipy import sparse
 from torch.nn.utils.rnn import PackedSequence
 
+from skorch._frames import HOW_TO_ENCODE, frame_to_array
 from skorch._graphs import GraphNodes, is_geometric_data_type
 from skorch._homes import at_home
 from skorch._indexing import is_pandas_ndframe
+from skorch._polars import hint_if_lazy, is_polars
 from skorch._worker_devices import enter_worker_device
 
 # Called for every row, so the frequent types are recognized first.
 _READY = (torch.Tensor, np.generic, int, float, str)
 TORCH_KINDS = 'fciub'
-_HOW_TO_ENCODE = (
-    'Encode strings and categories as numbers first (e.g. with OrdinalEncoder or OneHotEncoder of '
-    "sklearn.preprocessing), or cast numbers with .astype('float32')."
-)
 
 
 def is_torch_data_type(x: Any) -> bool:
@@ -108,44 +106,6 @@ def rows_to_array(X: Any) -> Any:
     return np.asarray(X) if is_list_of_rows(X) else X
 
 
-def frame_to_array(X: Any) -> np.ndarray:
-    """Turn a pandas object into one array of numbers.
-
-    Parameters
-    ----------
-    X : DataFrame of shape (n, d) or Series of shape (n,)
-        All columns numeric or boolean; missing values of nullable types become NaN.
-
-    Returns
-    -------
-    array of shape (n, d) or (n,)
-        Of the common type of the columns.
-
-    Raises
-    ------
-    TypeError
-        If a column is not numeric; the text names each such column.
-
-    """
-    import pandas as pd  # there is a pandas object, so pandas is imported already
-
-    frame = X.to_frame() if isinstance(X, pd.Series) else X
-    bad = [
-        f'{name!r} ({dtype})'
-        for name, dtype in zip(frame.columns, frame.dtypes, strict=True)
-        if not pd.api.types.is_numeric_dtype(dtype)
-    ]
-    if bad:
-        raise TypeError(
-            f'A pandas {type(X).__name__} can only become a tensor if all columns are numeric, '
-            f'but these are not: {", ".join(bad)}. {_HOW_TO_ENCODE}'
-        )
-    values = X.to_numpy()
-    if values.dtype == object:  # mixed with booleans, or nullable types with missing values
-        return X.to_numpy(dtype='float64', na_value=np.nan)
-    return values
-
-
 def _sparse_to_tensor(X: Any) -> torch.Tensor:
     coo = X.tocoo()
     indices = np.stack(coo.coords if hasattr(coo, 'coords') else (coo.row, coo.col))
@@ -171,7 +131,7 @@ def not_numeric_message(X: np.ndarray) -> str:
     if X.dtype == object and X.size:
         kinds = sorted({type(x).__name__ for x in X.ravel()[:1000].tolist()})
         text += f' (its elements are of type {", ".join(kinds)})'
-    return f'{text}. {_HOW_TO_ENCODE}'
+    return f'{text}. {HOW_TO_ENCODE}'
 
 
 def _frame_to_tensor(X: Any) -> torch.Tensor:
@@ -191,6 +151,7 @@ _TO_TENSOR: tuple[tuple[Callable[[Any], bool], Callable[[Any], torch.Tensor]], .
     (lambda X: isinstance(X, np.ndarray), _array_to_tensor),
     (lambda X: isinstance(X, Number), torch.as_tensor),
     (is_pandas_ndframe, _frame_to_tensor),
+    (is_polars, _frame_to_tensor),
     (lambda X: isinstance(X, (str, bytes)), _arraylike_to_tensor),
     (_is_arraylike, _arraylike_to_tensor),
 )
@@ -207,9 +168,9 @@ def to_tensor(X: Any, device: Any, accept_sparse: bool = False) -> Any:
     Parameters
     ----------
     X : object
-        Tensor, ``PackedSequence``, array, number, scipy sparse matrix, numeric pandas object;
-        a mapping, list or tuple of such. A list of rows (lists of as many numbers) is one piece
-        of data, any other list is a container.
+        Tensor, ``PackedSequence``, array, number, scipy sparse matrix, numeric pandas or polars
+        object; a mapping, list or tuple of such. A list of rows (lists of as many numbers) is one
+        piece of data, any other list is a container.
     device : str, torch.device or None
         Where the tensors shall be; None leaves them where they are.
     accept_sparse : bool, default=False
@@ -251,7 +212,8 @@ def to_tensor(X: Any, device: Any, accept_sparse: bool = False) -> Any:
             return to_device(convert(X), device)
     raise TypeError(
         f'Data of type {type(X).__name__} cannot become a tensor. Pass an array, a tensor, a '
-        'numeric pandas object, a scipy sparse matrix, or a dict, list or tuple of these.'
+        'numeric pandas or polars object, a scipy sparse matrix, or a dict, list or tuple of '
+        'these.' + hint_if_lazy(X)
     )
 
 
@@ -403,7 +365,7 @@ def to_numpy(X: Any) -> Any:
     raise TypeError(
         f'Data of type {type(X).__name__} cannot become a numpy array here. Pass an array, a '
         'tensor, a pandas object, or a dict, list or tuple of these; call np.asarray on a list '
-        'of numbers and .toarray() on a sparse matrix.'
+        'of numbers and .toarray() on a sparse matrix.' + hint_if_lazy(X)
     )
 
 
@@ -436,6 +398,9 @@ def make_collatable(data: Any, one_row: bool = True) -> Any:
     if sparse.issparse(data):
         rows = data.toarray()
         return rows.squeeze(0) if one_row and rows.ndim == 2 and len(rows) == 1 else rows
+    if is_polars(data):
+        rows = frame_to_array(data)
+        return rows[0] if one_row and rows.ndim == 2 and len(rows) == 1 else rows
     return data.to_numpy(copy=True) if is_pandas_ndframe(data) else data
 
 

@@ -11,16 +11,18 @@ import torch
 from scipy import sparse
 from sklearn.utils.validation import validate_data
 
-from skorch._convert import frame_to_array, is_list_of_rows, rows_to_array
+from skorch._convert import is_list_of_rows, rows_to_array
+from skorch._frames import frame_to_array, with_plain_columns
 from skorch._indexing import is_nested, is_pandas_ndframe
+from skorch._polars import is_polars_frame, polars_columns
 from skorch._ragged import takes_sequences
 from skorch._structures import inner_module
 
 
 def is_frame(X: Any) -> bool:
-    """Tell whether X is a pandas DataFrame."""
+    """Tell whether X is a DataFrame of pandas or polars."""
     pandas = sys.modules.get('pandas')
-    return pandas is not None and isinstance(X, pandas.DataFrame)
+    return is_polars_frame(X) or (pandas is not None and isinstance(X, pandas.DataFrame))
 
 
 def columns_go_by_name(module: Any, columns: Any) -> bool:
@@ -47,14 +49,18 @@ def columns_go_by_name(module: Any, columns: Any) -> bool:
 def as_module_takes(X: Any, module: Any) -> Any:
     """Make one array of a DataFrame unless ``module`` takes its columns by name.
 
+    Columns by name are those of a pandas DataFrame, or a dict of arrays for a polars one.
+
     Counts in a sparse matrix become floating point; they are never indices of embeddings.
 
     """
     if sparse.issparse(X) and X.dtype.kind in 'biu':
         return X.astype('float32')
-    if is_frame(X) and not columns_go_by_name(module, X.columns):
+    if not is_frame(X):
+        return X
+    if not columns_go_by_name(module, X.columns):
         return frame_to_array(X)
-    return X
+    return polars_columns(X) if is_polars_frame(X) else with_plain_columns(X)
 
 
 def has_columns(X: Any) -> bool:

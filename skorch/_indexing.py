@@ -13,6 +13,7 @@ from scipy import sparse
 
 from skorch._graphs import GraphNodes, is_geometric_data_type, is_single_graph
 from skorch._homes import at_home
+from skorch._polars import is_polars, is_polars_frame, polars_columns, polars_rows
 
 # Formats from which scipy takes rows quickly; the others become CSR first.
 _ROW_FORMATS = ('csr', 'lil')
@@ -34,6 +35,11 @@ def is_pandas_ndframe(x: Any) -> bool:
     """
     pandas = sys.modules.get('pandas')
     return pandas is not None and isinstance(x, (pandas.DataFrame, pandas.Series))
+
+
+def is_ndframe(x: Any) -> bool:
+    """Tell whether ``x`` is a data frame or series, of pandas or polars."""
+    return is_pandas_ndframe(x) or is_polars(x)
 
 
 def is_nested(x: Any) -> bool:
@@ -92,7 +98,7 @@ def is_container(data: Any) -> bool:
     first = data[0]
     if isinstance(first, (str, bytes)) or np.isscalar(first) or is_geometric_data_type(first):
         return False
-    if sparse.issparse(first) or is_pandas_ndframe(first):
+    if sparse.issparse(first) or is_ndframe(first):
         return True
     if isinstance(first, Mapping) or getattr(first, 'shape', None) == ():
         return False
@@ -175,6 +181,11 @@ def _indexing_list_tuple_of_data(data: Any, i: Any, indexings: Any = None) -> li
 def _indexing_ndframe(data: Any, i: Any) -> Any:
     """Index a pandas object by position."""
     return data.iloc[_plain_index(i, len(data))]
+
+
+def _indexing_polars(data: Any, i: Any) -> Any:
+    """Index a polars object by position."""
+    return polars_rows(data, _plain_index(i, len(data)))
 
 
 def _indexing_other(data: Any, i: Any) -> Any:
@@ -261,8 +272,8 @@ def check_indexing(data: Any) -> Callable[[Any, Any], Any]:
     Parameters
     ----------
     data : object
-        None, array, tensor, scipy sparse matrix, pandas object, mapping of such, list or tuple
-        of such, or a plain sequence of rows.
+        None, array, tensor, scipy sparse matrix, pandas or polars object, mapping of such, list or
+        tuple of such, or a plain sequence of rows.
 
     Returns
     -------
@@ -282,6 +293,8 @@ def check_indexing(data: Any) -> Callable[[Any, Any], Any]:
         return partial(_indexing_list_tuple_of_data, indexings=[check_indexing(x) for x in data])
     if is_pandas_ndframe(data):
         return _indexing_ndframe
+    if is_polars(data):
+        return _indexing_polars
     return _indexing_other
 
 
@@ -291,9 +304,9 @@ def multi_indexing(data: Any, i: Any, indexing: Callable[[Any, Any], Any] | None
     Parameters
     ----------
     data : object
-        None, array, tensor, scipy sparse matrix, pandas object, mapping of such, list or tuple
-        of such, or a plain sequence of rows. A list of lists counts as several inputs, one per
-        inner list.
+        None, array, tensor, scipy sparse matrix, pandas or polars object, mapping of such, list or
+        tuple of such, or a plain sequence of rows. A list of lists counts as several inputs, one
+        per inner list.
     i : int, slice, sequence or array of int, boolean mask, tensor
         The rows.
     indexing : callable or None, default=None
@@ -339,7 +352,7 @@ def is_one_row(i: Any) -> bool:
 
 
 def rows_by_column(frame: Any, i: Any) -> Any:
-    """Take rows of a pandas object as arrays, those of a DataFrame by column.
+    """Take rows of a pandas or polars object as arrays, those of a DataFrame by column.
 
     Parameters
     ----------
@@ -356,7 +369,10 @@ def rows_by_column(frame: Any, i: Any) -> Any:
     """
     one = is_one_row(i)
     rows = multi_indexing(frame, [int(i)] if one else i)
-    if rows.ndim == 1:
+    if is_polars_frame(rows):
+        columns = polars_columns(rows)
+        return {name: values[0] for name, values in columns.items()} if one else columns
+    if len(rows.shape) == 1:
         return rows.to_numpy()[0] if one else rows.to_numpy()
     shape = (-1,) if one else (-1, 1)
     return {name: rows.iloc[:, j].to_numpy().reshape(shape) for j, name in enumerate(rows.columns)}
@@ -374,5 +390,6 @@ at_home(
     _indexing_dict,
     _indexing_list_tuple_of_data,
     _indexing_ndframe,
+    _indexing_polars,
     _indexing_other,
 )

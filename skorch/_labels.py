@@ -14,6 +14,7 @@ import torch
 from sklearn.utils.class_weight import compute_class_weight
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
+from skorch._array_api import as_type, look_up
 from skorch._dtypes import narrowed
 from skorch._generators import get_random_state, set_random_state
 from skorch._triples import as_pairs, weighs_triples, with_code
@@ -191,20 +192,21 @@ def codes_by_label(classes: np.ndarray, ignored: Any = None) -> dict[Any, int]:
     return code_of if ignored is None else {**code_of, ignored: ignored}
 
 
-def decode(codes: np.ndarray, classes: np.ndarray, ignored: Any = None) -> np.ndarray:
+def decode(codes: Any, classes: np.ndarray, ignored: Any = None) -> Any:
     """Return the label of each code.
 
     Parameters
     ----------
-    codes : array of shape (n, ...)
+    codes : array or tensor of shape (n, ...)
     classes : array of shape (k,)
     ignored : int or None, default=None
         As in :func:`encode`.
 
     """
-    codes = codes.astype(np.int64)
-    if ignored is None:
-        return classes[codes]
+    codes = as_type(codes, 'int64')
+    # tensors are predictions, that is columns of the output; only targets have such a label
+    if ignored is None or isinstance(codes, torch.Tensor):
+        return look_up(codes, classes)
     return np.where(codes == ignored, ignored, classes[np.where(codes == ignored, 0, codes)])
 
 

@@ -9,6 +9,7 @@ from scipy import sparse
 
 from skorch._graphs import is_geometric_data_type, length_of_graph
 from skorch._indexing import is_container, is_nested
+from skorch._polars import hint_if_lazy
 
 _HINT = (
     ' If each is a row itself, a sequence of its own length, pass '
@@ -40,8 +41,8 @@ def _length(data: Any) -> int:
     except TypeError as exc:
         raise TypeError(
             f'Data of type {type(data).__name__} has no length, so it has no rows that a net '
-            'could take. Pass an array, a tensor, a pandas object, a sparse matrix, a list, or '
-            'a dict, list or tuple of these.'
+            'could take. Pass an array, a tensor, a pandas or polars object, a sparse matrix, a '
+            'list, or a dict, list or tuple of these.' + hint_if_lazy(data)
         ) from exc
 
 

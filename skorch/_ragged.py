@@ -13,6 +13,7 @@ from torch.utils.data import default_collate
 
 from skorch._convert import nested_shape, not_numeric_message, to_tensor
 from skorch._indexing import is_nested, is_pandas_ndframe
+from skorch._polars import is_polars_series, series_to_array
 from skorch._signatures import accepted_by
 from skorch._structures import inner_module
 from skorch.dataset import Dataset, unpack_data
@@ -45,6 +46,8 @@ def rows_of_sequences(X: Any) -> Any:
         return tuple(rows_of_sequences(x) for x in X)
     if is_nested(X):
         return object_array(X.unbind())
+    if is_polars_series(X):
+        X = series_to_array(X)
     if is_pandas_ndframe(X) and getattr(getattr(X, 'dtype', None), 'kind', None) == 'O':
         X = X.to_numpy()
     return object_array([_as_row(row) for row in X]) if _holds_sequences(X) else X

@@ -24,7 +24,7 @@ from torch.utils.data import (
 )
 from torch.utils.data._utils.collate import default_collate_fn_map
 
-from skorch._indexing import check_indexing, is_container, is_pandas_ndframe
+from skorch._indexing import check_indexing, is_container, is_ndframe, is_pandas_ndframe
 from skorch._rowparams import RowBatch, RowParamsCollate, RowParamsDataset
 from skorch._taking_rows import Take, column_rows, list_rows, mapping_rows, rows_of_data
 from skorch.dataset import Dataset, get_len, has_own_items
@@ -74,7 +74,8 @@ def _of_data(dataset: Dataset) -> Take | None:
     X, y = dataset.X, dataset.y
     if not _covers(X, dataset) or not (y is None or _covers(y, dataset)):
         return None
-    take_X = column_rows(X) if dataset.X_is_ndframe and X.ndim == 2 else rows_of_data(X)
+    by_column = dataset.X_is_ndframe and is_pandas_ndframe(X) and X.ndim == 2
+    take_X = column_rows(X) if by_column else rows_of_data(X)
     take_y = _no_targets if y is None else rows_of_data(y)
     if take_X is None or take_y is None:
         return None
@@ -163,7 +164,7 @@ def _leaves(data: Any) -> list[Any]:
 
 def are_copied(parts: list[Any]) -> bool:
     """Tell whether there are lists or tables, of which a copy is taken that stays as it is."""
-    return any(isinstance(part, list) or is_pandas_ndframe(part) for part in parts)
+    return any(isinstance(part, list) or is_ndframe(part) for part in parts)
 
 
 class Source:

@@ -9,6 +9,7 @@ import torch
 from sklearn.base import ClassifierMixin
 from torch import nn
 
+from skorch._array_api import as_type, look_up
 from skorch._checks import check_threshold
 from skorch._class_columns import (
     BinaryLogProbaMixin,
@@ -321,7 +322,7 @@ class NeuralNetClassifier(LogProbaMixin, _Classifier):
         """
         proba = self.predict_proba(X)
         if vars(self).get('multilabel_') and is_multilabel_loss(self.criterion_):
-            return (proba > 0.5).astype(np.int64)
+            return as_type(proba > 0.5, 'int64')
         if self._predicts_labels():
             # a predict_proba of the user's own may return more columns than there are labels
             proba = proba[:, : len(self.classes_)]
@@ -437,7 +438,9 @@ class NeuralNetBinaryClassifier(BinaryLogProbaMixin, _Classifier):
         if not self._predicts_labels():
             return y
         # with a single known label there is nothing else to predict
-        return self.classes_.take(np.asarray(y).astype(np.int64), mode='clip')
+        last = len(self.classes_) - 1
+        codes = as_type(y if isinstance(y, torch.Tensor) else np.asarray(y), 'int64')
+        return look_up(codes.clip(0, last), self.classes_)
 
     def infer(self, x: Any, **fit_params: Any) -> Any:
         """Call the module and bring its output to shape (n,).
@@ -470,9 +473,9 @@ class NeuralNetBinaryClassifier(BinaryLogProbaMixin, _Classifier):
         array of shape (n,)
 
         """
-        codes = (self.predict_proba(X)[:, 1] > self.threshold).astype('uint8')
+        codes = as_type(self.predict_proba(X)[:, 1] > self.threshold, 'uint8')
         if 'classes_inferred_' in vars(self) and are_signs(self.classes_):
-            return self.classes_[codes.astype(np.int64) + len(self.classes_) - 2]
+            return look_up(as_type(codes, 'int64') + len(self.classes_) - 2, self.classes_)
         return self._decode_labels(codes)
 
 

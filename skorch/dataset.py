@@ -29,8 +29,9 @@ from skorch._indexing import (
     check_indexing,
     flatten,  # noqa: F401  programs import it from here
     is_container,
+    is_ndframe,
     is_one_row,
-    is_pandas_ndframe,
+    is_pandas_ndframe,  # noqa: F401  likewise
     multi_indexing,
     row_sliceable,
     rows_by_column,
@@ -92,8 +93,9 @@ class Dataset(torch.utils.data.Dataset):
     Parameters
     ----------
     X : object
-        n rows: array, tensor, scipy sparse matrix (its rows become dense), pandas object (the
-        row of a DataFrame becomes a dict of its columns); a dict, list or tuple of such.
+        n rows: array, tensor, scipy sparse matrix (its rows become dense), pandas or polars
+        object (the row of a DataFrame becomes a dict of its columns); a dict, list or tuple of
+        such.
     y : object or None, default=None
         n targets, of the same kinds.
     length : int or None, default=None
@@ -117,7 +119,7 @@ class Dataset(torch.utils.data.Dataset):
         self.y = y
         self.X_indexing = check_indexing(X)
         self.y_indexing = check_indexing(y)
-        self.X_is_ndframe = is_pandas_ndframe(X)
+        self.X_is_ndframe = is_ndframe(X)
         self._len = length
 
     @staticmethod

@@ -17,6 +17,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from skorch import _batching, _persistence, _randomness
+from skorch._array_api import concatenated_tensor, device_of_results
 from skorch._checks import backward, callable_param, made, number_of_epochs, split_in_two
 from skorch._components import ComponentsMixin, is_loss_function
 from skorch._convert import is_on_cpu, rows_to_array
@@ -879,6 +880,8 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
         Returns
         -------
         array of shape (n, ...)
+            A tensor on the device of X if X is one and scikit-learn dispatches on it, inside of
+            ``sklearn.config_context(array_api_dispatch=True)``; so are the other predictions.
 
         Raises
         ------
@@ -890,10 +893,15 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
         # an evaluation_step of the user's own may need gradients
         is_own = not (is_stock(self.evaluation_step) and is_stock(self.forward_iter))
         with grad_mode(is_own and torch.is_grad_enabled()), observing_at_once(self):
-            outputs: Iterator[Any] = map(first_of, self.forward_iter(X, training=False))
+            place = device_of_results(X)
+            where = {} if place is None else {'device': place}
+            outputs: Iterator[Any] = map(first_of, self.forward_iter(X, training=False, **where))
             if is_row_by_row(nonlinearity):
                 outputs = in_groups(outputs)
-            return concatenated_array(map(nonlinearity, outputs), rows_if_large(X))
+            outputs = map(nonlinearity, outputs)
+            if place is not None:
+                return concatenated_tensor(outputs, place)
+            return concatenated_array(outputs, rows_if_large(X))
 
     def _get_predict_nonlinearity(self) -> Callable[[Any], Any]:
         self.check_is_fitted()

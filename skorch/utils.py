@@ -33,6 +33,7 @@ from skorch._indexing import (
     _indexing_ndframe,  # noqa: F401
     _indexing_none,  # noqa: F401
     _indexing_other,  # noqa: F401
+    _indexing_polars,  # noqa: F401
     _normalize_numpy_indices,  # noqa: F401
     check_indexing,
     flatten,

@@ -23,3 +23,4 @@ class OptionalPackage:
 
 
 pd = OptionalPackage('pandas')
+pl = OptionalPackage('polars')

@@ -43,6 +43,7 @@ OPTIONAL = [
     'optuna_integration',
     'pandas',
     'peft',
+    'polars',
     'ray',
     'sacred',
     'safetensors',
