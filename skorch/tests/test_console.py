@@ -103,7 +103,7 @@ def test_sink_of_the_user_gets_the_text_alone(train, capsys):
             lambda net, data: net.set_params(
                 callbacks=[EarlyStopping('train_loss', patience=1)], max_epochs=3, lr=0.0
             ).fit(*data),
-            'Stopping: train_loss has not improved in the last 1 epochs.',
+            'Stopping since train_loss has not improved in the last 1 epochs.',
         ),
     ],
     ids=['table', 'initialize', 'load', 'stop'],
