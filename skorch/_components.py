@@ -27,6 +27,7 @@ from skorch._checks import (
     unusable_device,
     wrong_kind,
 )
+from skorch._console import say
 from skorch._naming import uniquely_named, with_name
 from skorch._params import reinit_message
 from skorch._processes import is_main_process
@@ -272,7 +273,7 @@ class ComponentsMixin(BaseEstimator):
             # the optimizer follows the module, its own parameters are no reason
             params = self.get_params_for(kind) if kind != 'optimizer' else ()
             reason = reinit_message(kind, params)
-        print(reason)
+        say(reason)
 
     def torch_compile(self, module: nn.Module, name: str) -> nn.Module:
         """Compile a module or criterion if the net's ``compile`` parameter says so.

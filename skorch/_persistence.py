@@ -19,6 +19,7 @@ import torch
 
 from skorch._changes import Change, change_of_component, change_of_history, component_of, make_all
 from skorch._commit import complete_before_reading
+from skorch._console import say
 from skorch._files import local_file, staged
 from skorch._load_options import (  # noqa: F401  the methods of a net take them from here
     LoadPlan,
@@ -120,7 +121,7 @@ def load_params(
     """
     files = component_files(net, given, 'load')
     if not files:
-        print('Nothing to load')
+        say('Nothing to load')
     complete_before_reading(f for _, _, f in files)
     plans: list[LoadPlan] = []
     changes: list[Change] = []

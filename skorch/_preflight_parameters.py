@@ -90,20 +90,21 @@ def _all_in(values: list[Any]) -> Iterator[Any]:
 def layers_without_gradient(net: Any) -> str | None:
     """Tell of layers of a module that got no gradient, while others have.
 
-    Only those are told of that code of the user's own holds: modules of a library often have
-    layers that are for another task.
+    Only single layers are told of that code of the user's own holds: modules of a library often
+    have layers that are for another task, and larger parts may be run without gradients.
 
     """
     idle = [
-        f'{name} of {component}'
+        (f'{name} of {component}', part)
         for component, module in components_of(net).items()
         if component in net._modules and _is_partly_idle(module)
-        for name in _idle_parts(module)
+        for name, part in _idle_parts(module)
     ]
-    if not idle:
+    if not idle or not all(map(_is_single, (part for _, part in idle))):
         return None
+    names = [name for name, _ in idle]
     return (
-        f'The loss of the first batch does not depend on {_listed(idle)}, so that training does '
+        f'The loss of the first batch does not depend on {_listed(names)}, so that training does '
         f'not change them. Use them in forward, or remove them; freeze those that are to stay as '
         f'they are by requires_grad_(False).'
     )
@@ -114,17 +115,21 @@ def _is_partly_idle(module: nn.Module) -> bool:
     return any(has_gradient) and not all(has_gradient)
 
 
-def _idle_parts(module: nn.Module, prefix: str = '') -> Iterator[str]:
+def _idle_parts(module: nn.Module, prefix: str = '') -> Iterator[tuple[str, Any]]:
     is_own = not (isinstance(module, _CHOICES) or _is_installed(type(module)))
     for name, param in module.named_parameters(recurse=False):
         if is_own and param.requires_grad and param.grad is None:
-            yield prefix + name
+            yield prefix + name, param
     for name, child in module.named_children():
         params = [param for param in child.parameters() if param.requires_grad]
         if any(param.grad is not None for param in params):
             yield from _idle_parts(child, f'{prefix}{name}.')
         elif params and is_own and not isinstance(child, _CHOICES):
-            yield prefix + name
+            yield prefix + name, child
+
+
+def _is_single(part: Any) -> bool:
+    return not any(part.children()) if isinstance(part, nn.Module) else True
 
 
 def _is_installed(cls: type) -> bool:

@@ -189,7 +189,7 @@ class Checkpoint(Callback):
         finally:
             self.saving_epoch_ = False
         self.made_checkpoint_ = True
-        tell(net, self.sink, f'A checkpoint was made in epoch {len(net.history)}.')
+        tell(net, self.sink, f'A checkpoint was triggered in epoch {len(net.history)}.')
 
     def on_epoch_complete(self, net: Any, **kwargs: Any) -> None:
         """Save the state of the run, now that all callbacks have seen the end of the epoch."""
@@ -205,7 +205,7 @@ class Checkpoint(Callback):
         files = self._files_to_load(net) if self.best_state_ is None else {}
         if self.best_state_ is None and not files:
             return
-        tell(net, self.sink, 'Loading the best checkpoint after training.')
+        tell(net, self.sink, 'Loading best checkpoint after training.')
         if self.best_state_ is None:
             net.load_params(**files, use_safetensors=self.use_safetensors)
         else:

@@ -169,7 +169,8 @@ class EarlyStopping(Callback):
             return
         self.stopped_ = True
         text = (
-            f'Stopping: {self._monitor_name} has not improved in the last {self.patience} epochs.'
+            f'Stopping since {self._monitor_name} has not improved in the last {self.patience} '
+            f'epochs.'
         )
         # A stop is part of what a run tells about itself, which is quiet if not verbose.
         if net.verbose:
@@ -183,7 +184,7 @@ class EarlyStopping(Callback):
             return
         if not len(net.history) or self.best_epoch_ != net.history[-1, 'epoch']:
             self._restore_weights(net)
-            text = f'Restored the model of the best epoch, {self.best_epoch_}.'
+            text = f'Restoring best model from epoch {self.best_epoch_}.'
             tell(net, self.sink, text)
         self.restored_ = True
 

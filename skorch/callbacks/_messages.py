@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from skorch._console import say
 from skorch._processes import is_main_process, is_terminal
 
 
@@ -29,4 +30,4 @@ def tell(net: Any, sink: Callable[[str], Any], text: str) -> None:
 
     """
     if is_heard(net, sink):
-        sink(text)
+        (say if sink is print else sink)(text)

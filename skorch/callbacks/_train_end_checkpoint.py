@@ -83,4 +83,4 @@ class TrainEndCheckpoint(Callback):
     def on_train_end(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         """Save all files."""
         self.checkpoint_.save_model(net)
-        tell(net, self.sink, 'The final checkpoint was made.')
+        tell(net, self.sink, 'Final checkpoint triggered')

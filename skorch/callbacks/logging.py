@@ -12,7 +12,9 @@ import numpy as np
 import tqdm  # noqa: F401  programs look it up here
 from tabulate import tabulate
 
+from skorch._console import terminal_width
 from skorch.callbacks._log_keys import filter_log_keys, ignored_keys
+from skorch.callbacks._log_table import split_table, too_wide
 from skorch.callbacks._messages import is_heard, tell
 from skorch.callbacks._mlflow import MlflowLogger
 from skorch.callbacks._neptune import NeptuneLogger
@@ -56,24 +58,15 @@ class EpochTimer(Callback):
         net.history.record('dur', time.time() - self.epoch_start_time_)
 
 
-def _split_table(text: str, header: str, cells: list[Any]) -> tuple[list[str], list[str]]:
-    """Split a table of one row into the lines of its head and those from the row on."""
-    lines = text.split('\n')
-    in_header = next((i for i, line in enumerate(lines) if header in line), 0)
-    # rulings have no letters or digits, so that no such text is found in them
-    texts = [cell for cell in map(str, cells) if any(map(str.isalnum, cell))]
-    for i in range(in_header + 1, len(lines)):
-        if any(cell in lines[i] for cell in texts):
-            return lines[:i], lines[i:]
-    return lines[:-1], lines[-1:]
-
-
 class PrintLog(Callback):
     """Print the last row of the history as a row of a table after each epoch.
 
     Shown are ``epoch`` first, then all values in alphabetical order, then events (keys that
     begin with ``event_``; ``+`` stands for True), then the duration ``dur``. A value for which
     ``<key>_best`` is True is coloured. Nothing is printed if the net is not ``verbose``.
+
+    In a terminal that is too narrow for the table, some values are left out, losses and what has
+    a best value last; ``...`` at the end of the header tells of it.
 
     Parameters
     ----------
@@ -95,6 +88,7 @@ class PrintLog(Callback):
 
     """
 
+    left_out_: frozenset[str] = frozenset()
     _kept = ()  # a run that goes on elsewhere begins a new table
 
     def __init__(
@@ -120,6 +114,7 @@ class PrintLog(Callback):
 
         """
         self.first_iteration_ = True
+        self.left_out_ = frozenset()
         self.keys_ignored_ = ignored_keys(self.keys_ignored)
         return self
 
@@ -197,11 +192,21 @@ class PrintLog(Callback):
         if not is_heard(net, self.sink):
             self.first_iteration_ = False
             return
-        cells = list(self._yield_keys_formatted(net.history[-1]))
+        row = self._fitting(net.history[-1])
+        cells = list(self._yield_keys_formatted(row))
         if not cells:
             return
-        table = self.table(net.history[-1])
-        head, body = _split_table(table, cells[0][0], [cell for _, cell in cells])
+        head, body = split_table(self.table(row), cells, is_cut=bool(self.left_out_))
         for line in [*(head if self.first_iteration_ else []), *body]:
             tell(net, self.sink, line)
         self.first_iteration_ = False
+
+    def _fitting(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Leave out what the terminal has no room for; other columns need a header of their own."""
+        width = terminal_width() if self.sink is print else None
+        left_out = too_wide(self.table, row, self._sorted_keys(row), width)
+        self.first_iteration_ |= left_out != self.left_out_
+        self.left_out_ = left_out
+        return (
+            {key: value for key, value in row.items() if key not in left_out} if left_out else row
+        )

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextvars import Context
 from typing import IO, Any
 
+from skorch._console import say
 from skorch._files import open_atomic
 from skorch.hf._hub_names import check_template, highest_number, is_counted
 
@@ -150,7 +151,7 @@ class HfHubStorage:
         self._call_count += 1
         self.latest_url_ = _url_of(result, name, self.kwargs.get('revision') or 'main')
         if self.verbose:
-            self.sink(f'Uploaded to {self.latest_url_}')
+            (say if self.sink is print else self.sink)(f'Uploaded to {self.latest_url_}')
 
     def _to_upload(self) -> Any:
         assert self._buffer is not None

@@ -370,6 +370,19 @@ class Tied(Module):
         self.also_first = self.first
 
 
+class Extracts(Unused):
+    """Its first layers are a backbone that is not trained."""
+
+    def __init__(self):
+        super().__init__()
+        self.backbone = nn.Sequential(nn.Linear(20, 20), nn.Tanh())
+
+    def forward(self, X):
+        with torch.no_grad():
+            X = self.backbone(X)
+        return super().forward(X)
+
+
 class OfLibrary(nn.Module):
     """A layer of torch gets no gradient, since it is no part of the task."""
 
@@ -421,6 +434,7 @@ FOUND = {
     'frozen layer': Held(module=functools.partial(Unused, frozen=True)),
     'one of several': Held(module=OneOfSeveral),
     'tied weights': Held(module=Tied),
+    'backbone without gradients': Held(module=Extracts),
     'layer of a library': Held(module=OfLibrary),
     'groups of parameters': Held(options={'optimizer__param_groups': [('first*', {'lr': 0.2})]}),
     'LBFGS': Held(options={'optimizer': torch.optim.LBFGS}),

@@ -306,7 +306,11 @@ FURTHER: dict[str, Any] = {
     'two modules and optimizers': partial(make, cls=TwoOptimizers),
     'criterion with parameters': partial(make, criterion=LearnsScale),
     'scores that draw': lambda *cbs, **kw: make(
-        EpochScoring('neg_log_loss', use_caching=False), *cbs, module=MonteCarloModule, **kw
+        EpochScoring('neg_log_loss', use_caching=False),
+        *cbs,
+        module=MonteCarloModule,
+        preflight=False,
+        **kw,
     ),
     'no validation': lambda *cbs, **kw: make(
         *cbs, train_split=None, callbacks__stop__monitor='train_loss', **kw

@@ -95,7 +95,7 @@ def test_monitor_tells_when_to_save(monitor, marks, fit):
     assert net.history[:, 'event_cp'] == marks
     assert files() == (ALL if any(marks) else [])
     epochs = [i for i, mark in enumerate(marks, start=1) if mark]
-    assert net.messages == [f'A checkpoint was made in epoch {i}.' for i in epochs]
+    assert net.messages == [f'A checkpoint was triggered in epoch {i}.' for i in epochs]
 
 
 def test_default_monitor_saves_where_the_validation_loss_is_best(fit):
@@ -385,7 +385,7 @@ def test_load_best_loads_the_state_of_the_best_epoch(fit):
     net = fit(InEpochs(2), load_best=True, max_epochs=4)
     np.testing.assert_array_equal(weights_of(net), callback_of(net, 'w').weights_[1])
     assert len(net.history) == 2
-    assert net.messages[-1] == 'Loading the best checkpoint after training.'
+    assert net.messages[-1] == 'Loading best checkpoint after training.'
 
 
 def test_load_best_after_an_early_stop(fit):
@@ -621,7 +621,7 @@ def test_train_end_checkpoint_saves_at_the_end(data, device):
     net = make_net(device, [end], max_epochs=2).fit(*data)
     names = ['criterion.pt', 'history.json', 'n_2.pkl', 'optimizer.pt', 'params.pt']
     assert files() == [f'd/train_end_{name}' for name in names]
-    assert messages == ['The final checkpoint was made.']
+    assert messages == ['Final checkpoint triggered']
     assert not [key for key in net.history[-1] if 'event' in key]
     loaded = load(device, 'd/train_end_params.pt')
     np.testing.assert_array_equal(weights_of(loaded), weights_of(net))
@@ -635,7 +635,7 @@ def test_print_follows_verbose(verbose, lines, data, device, capsys):
     capsys.readouterr()
     net.set_params(callbacks__print_log=None)
     net.partial_fit(*data)
-    assert capsys.readouterr().out.count('final checkpoint') == lines
+    assert capsys.readouterr().out.count('Final checkpoint') == lines
 
 
 def test_nothing_is_saved_after_an_error(data, device):

@@ -181,7 +181,7 @@ def test_missing_score_is_told(kwargs, data, device):
 
 @pytest.mark.parametrize(
     ('verbose', 'expected'),
-    [(0, ['Restored']), (1, ['Stopping', 'Restored'])],
+    [(0, ['Restoring']), (1, ['Stopping', 'Restoring'])],
 )
 def test_sink_gets_messages(verbose, expected, fit, capsys):
     sink = Messages()

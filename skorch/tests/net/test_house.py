@@ -19,7 +19,7 @@ MODULES = {
 }
 # Each module imports from levels before its own, or from its own without a circle.
 LEVELS = [
-    ['exceptions', '_optional', '_version', '_devices'],
+    ['exceptions', '_optional', '_version', '_devices', '_console'],
     ['_files', '_convert', '_indexing', '_nonlinearity', '_randomness', '_rowparams'],
     ['utils', 'dataset', 'history', 'setter', 'scoring'],
     ['callbacks'],
