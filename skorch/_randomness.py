@@ -19,6 +19,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -297,10 +298,8 @@ def note_random_state(net: Any) -> None:
 def note_new_seed(net: Any, random_state: Any) -> None:
     """Let a net that gets another seed begin anew with it, without making its components anew."""
     before = getattr(net, 'random_state', None)
-    is_same = before is random_state
-    if not is_same and not any(hasattr(each, 'bit_generator') for each in (before, random_state)):
-        is_same = type(before) is type(random_state) and bool(before == random_state)
-    if not is_same:
+    numbers = isinstance(before, Integral) and isinstance(random_state, Integral)
+    if before is not random_state and not (numbers and before == random_state):
         forget_random_state(net)
 
 

@@ -32,6 +32,7 @@ from skorch.callbacks import (
     EpochScoring,
     Initializer,
     LoadInitState,
+    LRScheduler,
     PrintLog,
     ProgressBar,
 )
@@ -165,6 +166,11 @@ def drawing_score(net, X, y):
     return float((net.predict(X) == np.asarray(y)).mean())
 
 
+def drawing_factor(step):
+    draw_from_all()
+    return 1.0
+
+
 def sink(*args):
     """Swallow what is printed."""
 
@@ -209,6 +215,10 @@ LOOKING_ON = {
     'prediction at every batch': lambda path: [Call('on_batch_end', predict)],
     'prediction before the step': lambda path: [Call('on_grad_computed', predict)],
     'prediction that is suspended': lambda path: [Call('on_batch_begin', suspend)],
+    'schedule that draws': lambda path: [LRScheduler('LambdaLR', lr_lambda=drawing_factor)],
+    'schedule that draws in batches': lambda path: [
+        LRScheduler('LambdaLR', lr_lambda=drawing_factor, step_every='batch')
+    ],
     'draws': lambda path: [DrawsAlways()],
     'another net': lambda path: [Call('on_epoch_end', train_other)],
     'another net with a seed': lambda path: [
