@@ -17,6 +17,7 @@ from skorch.callbacks import (
     EpochScoring,
     EpochTimer,
     GradientNormClipping,
+    LRScheduler,
     PassthroughScoring,
     PrintLog,
     ProgressBar,
@@ -194,14 +195,35 @@ def is_stock_in_steps(cls: type) -> bool:
 
 
 def draws_nothing(callback: Any, event: str) -> bool:
-    """Tell whether a callback surely draws no random numbers at an event, predictions aside."""
+    """Tell whether a callback surely draws no random numbers at an event, predictions aside.
+
+    Parameters
+    ----------
+    callback : Callback
+    event : str
+
+    """
     if event in vars(callback):
         return False
-    if type(callback) in _SCORING:
+    if isinstance(callback, _SCORING):
         # what it does at other times is to keep outputs
-        scores = 'on_epoch_end' if type(callback) is EpochScoring else 'on_batch_end'
-        return event != scores or isinstance(callback.scoring, str)
-    return type(callback) in _DRAWS_NOTHING
+        scores = 'on_epoch_end' if isinstance(callback, EpochScoring) else 'on_batch_end'
+        if event == scores:
+            return type(callback) in _SCORING and isinstance(callback.scoring, str)
+    if event not in BATCH_EVENTS:
+        return type(callback) in (*_DRAWS_NOTHING, *_SCORING)
+    # to exchange the generators takes longer than most callbacks do for a batch
+    place = getattr(type(callback), event).__module__
+    is_of_package = place.startswith('skorch.') and not place.startswith('skorch.tests.')
+    return is_of_package and not _calls_functions(callback)
+
+
+def _calls_functions(callback: Any) -> bool:
+    """Tell whether a scheduler was given functions that it calls in each batch."""
+    if not isinstance(callback, LRScheduler) or callback.step_every != 'batch':
+        return False
+    params = [value for name, value in vars(callback).items() if not name.endswith('_')]
+    return any(callable(value) and not isinstance(value, type) for value in params)
 
 
 def from_own_stream(net: Any, tell: Tell) -> Tell:

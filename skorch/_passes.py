@@ -27,7 +27,7 @@ from skorch._seeding import (
 )
 from skorch._whole_batches import WholeBatchLoader, is_stock_collate
 from skorch._whole_items import WholeBatchCollate
-from skorch.dataset import Dataset
+from skorch.dataset import Dataset, has_own_items
 
 _END = object()
 
@@ -101,7 +101,7 @@ def _is_plain(dataset: Any) -> bool:
         dataset = dataset.dataset
     if type(dataset) is TensorDataset:
         return True
-    return _is_of(dataset, 'skorch.') and isinstance(dataset, Dataset)
+    return isinstance(dataset, Dataset) and not has_own_items(dataset)
 
 
 def _is_plain_collate(collate_fn: Any) -> bool:

@@ -19,6 +19,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -42,12 +43,14 @@ from skorch._seeding import (
     exchanged,
     has_seeded_training,
     initializing,
-    is_inside,
+    is_predicting,
     is_seed,
     next_key,
     passes_before,
+    predicting_at_once,
     seed_of,
     stream_of,
+    stream_of_prediction,
     training_now,
     training_of,
     within_training,
@@ -176,7 +179,7 @@ def observing(net: Any) -> AbstractContextManager[None]:
     """
     owner, seed = _seeded(net)
     if owner is not None:
-        return stream_of(owner, seed, PREDICTION)
+        return stream_of_prediction(owner, seed)
     training = training_now()
     if not isinstance(training, UnseededTraining) or training.is_observed:
         return NOTHING
@@ -189,9 +192,9 @@ def observing_at_once(net: Any) -> AbstractContextManager[None]:
     To change between the streams costs more than a small batch.
 
     """
-    owner, seed = _seeded(net)
+    owner, _ = _seeded(net)
     if owner is not None:
-        return stream_of(owner, seed, PREDICTION)
+        return predicting_at_once(owner)
     training = training_now()
     if not isinstance(training, UnseededTraining):
         return NOTHING
@@ -208,7 +211,7 @@ def observing_each(net: Any, items: Iterator[Any]) -> Iterator[Any]:
     """
     owner, seed = _seeded(net)
     stream = None
-    if owner is not None and not is_inside(owner, PREDICTION):
+    if owner is not None and not is_predicting(owner):
         stream = ContinuedStream(owner, seed, PREDICTION)
     item: Any = None
     while item is not _END:
@@ -295,10 +298,8 @@ def note_random_state(net: Any) -> None:
 def note_new_seed(net: Any, random_state: Any) -> None:
     """Let a net that gets another seed begin anew with it, without making its components anew."""
     before = getattr(net, 'random_state', None)
-    is_same = before is random_state
-    if not is_same and not any(hasattr(each, 'bit_generator') for each in (before, random_state)):
-        is_same = type(before) is type(random_state) and bool(before == random_state)
-    if not is_same:
+    numbers = isinstance(before, Integral) and isinstance(random_state, Integral)
+    if before is not random_state and not (numbers and before == random_state):
         forget_random_state(net)
 
 
@@ -338,8 +339,8 @@ def resume_random_state(net: Any) -> None:
     noted, training = vars(net)[STATE], training_of(net)
     # with a seed training has begun so, unless a callback has loaded another state since
     is_known = training is not None and training.has_seed and training.noted is noted
-    state = _as_state(noted['training'])
-    if state is not None and not is_known:
-        set_random_state(state)
+    noted_state = _as_state(noted['training'])
+    if noted_state is not None and not is_known:
+        set_random_state(noted_state)
     if isinstance(training, UnseededTraining) and noted['observers'] is not None:
         training.observers = _as_state(noted['observers'])

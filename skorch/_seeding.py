@@ -236,6 +236,46 @@ def stream_of(net: Any, seed: dict[str, Any], *key: int) -> Iterator[None]:
         _STREAM.reset(token)
 
 
+_AT_ONCE: ContextVar[tuple[Any, contextlib.ExitStack] | None] = ContextVar(
+    'skorch_predicting_at_once', default=None
+)
+
+
+@contextlib.contextmanager
+def predicting_at_once(net: Any) -> Iterator[None]:
+    """Let all predictions inside draw from one stream, which begins with the first of them.
+
+    Outputs that a scoring callback has kept take no numbers, and to exchange the generators takes
+    longer than to score.
+
+    """
+    if is_predicting(net):
+        yield
+        return
+    with contextlib.ExitStack() as stack:
+        token = _AT_ONCE.set((net, stack))
+        try:
+            yield
+        finally:
+            _AT_ONCE.reset(token)
+
+
+def is_predicting(net: Any) -> bool:
+    """Tell whether there is a stream of predictions of a net, or will be with the first of them."""
+    at_once = _AT_ONCE.get()
+    return is_inside(net, PREDICTION) or (at_once is not None and at_once[0] is net)
+
+
+def stream_of_prediction(net: Any, seed: dict[str, Any]) -> AbstractContextManager[None]:
+    """Draw from the stream of predictions, the same for each of them."""
+    at_once = _AT_ONCE.get()
+    stream = stream_of(net, seed, PREDICTION)
+    if at_once is None or at_once[0] is not net or is_inside(net, PREDICTION):
+        return stream
+    at_once[1].enter_context(stream)
+    return NOTHING
+
+
 class ContinuedStream:
     """A stream that is left and entered again, and goes on where it was left.
 

@@ -24,6 +24,7 @@ from skorch._gp_docs import (
 from skorch._gp_regression import ExactMixin, RegressionMixin
 from skorch._labels import required_targets
 from skorch._optional import require
+from skorch._randomness import observing, observing_at_once
 from skorch._structures import concatenate, inner_module
 from skorch.dataset import ValidSplit, unpack_data
 from skorch.net import NeuralNet
@@ -290,7 +291,8 @@ class GPBase(NeuralNet):
         Takes what ``forward_iter`` takes.
 
         """
-        return list(self.forward_iter(X, training=training, device=device))
+        with observing_at_once(self):
+            return list(self.forward_iter(X, training=training, device=device))
 
     def _joint_prediction(self, X: Any) -> Any:
         """Return one distribution of all rows, whatever the batch size."""
@@ -298,11 +300,14 @@ class GPBase(NeuralNet):
         X = checked_X(self, X, training=False)
         with all_rows_in_order():
             iterator = self.get_iterator(self.get_dataset(X), training=False)
-        inputs = [to_tensor(unpack_data(batch)[0], device=self.device) for batch in iterator]
-        return self.evaluation_step((concatenate(inputs), None))
+        with observing(self):
+            inputs = [to_tensor(unpack_data(batch)[0], device=self.device) for batch in iterator]
+            return self.evaluation_step((concatenate(inputs), None))
 
     def sample(self, X: Any, n_samples: int, axis: int = -1) -> torch.Tensor:
         """Draw targets from their distribution; batches are drawn independently.
+
+        With a ``random_state`` the draws are the same each time.
 
         Parameters
         ----------
@@ -316,7 +321,8 @@ class GPBase(NeuralNet):
         tensor of shape (n_samples, n), on the CPU
 
         """
-        draws = [dist.sample(torch.Size([n_samples])).cpu() for dist in self.forward_iter(X)]
+        with observing(self):
+            draws = [dist.sample(torch.Size([n_samples])).cpu() for dist in self.forward_iter(X)]
         return torch.cat(draws, dim=axis)
 
     def confidence_region(self, X: Any, sigmas: float = 2) -> tuple[torch.Tensor, torch.Tensor]:

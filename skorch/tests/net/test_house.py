@@ -20,7 +20,16 @@ MODULES = {
 # Each module imports from levels before its own, or from its own without a circle.
 LEVELS = [
     ['exceptions', '_optional', '_version', '_devices', '_console'],
-    ['_files', '_convert', '_indexing', '_nonlinearity', '_randomness', '_rowparams'],
+    [
+        '_files',
+        '_convert',
+        '_indexing',
+        '_nonlinearity',
+        '_randomness',
+        '_rowparams',
+        '_generators',
+        '_seeding',
+    ],
     ['utils', 'dataset', 'history', 'setter', 'scoring'],
     ['callbacks'],
     ['_params', '_components', '_routing'],

@@ -409,7 +409,7 @@ LABELS = np.where(X[:, 0] > 0, 'y', 'n')
 @pytest.mark.parametrize(
     'ensemble',
     [
-        lambda net: AdaBoostClassifier(net, n_estimators=2),
+        lambda net: AdaBoostClassifier(net, n_estimators=2, random_state=1),
         lambda net: BaggingClassifier(net, n_estimators=2),
         lambda net: VotingClassifier([('a', net)], voting='soft'),
         lambda net: VotingClassifier([('a', net)], voting='hard'),
