@@ -90,7 +90,8 @@ def has_own_forward(criterion: Any) -> bool:
     criterion = unwrapped(criterion)
     if not isinstance(criterion, nn.Module):
         return False
-    return not type(criterion).forward.__module__.startswith('torch.')
+    # code that was not imported, but executed, may have no module
+    return not str(type(criterion).forward.__module__).startswith('torch.')
 
 
 def has_own_code(criterion: Any) -> bool:

@@ -94,6 +94,11 @@ def validation_dataset(net: Any, y: Any, validation_data: Any) -> Any:
     X, y_valid, weight = parts_of(validation_data)
     with _saying_what_it_is_about():
         _check_against_training(net, X, y, y_valid)
+        if not is_dataset(X) and not callable(net.dataset):
+            raise ValueError(
+                f'the net has the dataset {net.dataset!r}, which holds other data. Pass a dataset '
+                f'as validation_data, too.'
+            )
         dataset = net.get_dataset(X, y_valid)
         if weight is None:
             return dataset

@@ -371,9 +371,8 @@ class EpochScoring(ScoringBase):
             return dataset, self._cached_targets(), self.y_preds_
         if not is_skorch_dataset(dataset):
             return dataset, None, self.y_preds_
-        X_test, y_test = data_from_dataset(
-            dataset, X_indexing=self.X_indexing_, y_indexing=self.y_indexing_
-        )
+        # validation data may be of another kind than those of which the indexing is noted
+        X_test, y_test = data_from_dataset(dataset)
         if y_test is not None:
             y_test = self.target_extractor(y_test)
         return X_test, y_test, self.y_preds_

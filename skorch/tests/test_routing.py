@@ -24,6 +24,7 @@ from skorch._routing import (
     as_weights,
     drop_split_params,
     is_per_row,
+    names_for_criterion,
     plan_fit_params,
 )
 from skorch.dataset import Dataset, ValidSplit
@@ -171,6 +172,43 @@ def test_plan_of_weights():
     assert not plan({'x': 1}, training_methods=[takes(), ANYTHING]).unknown
 
 
+def test_plan_for_the_criterion():
+    out = plan({'margin': [1, 2, 3], 'scale': 2}, criterion={'margin', 'scale'})
+    assert out.rows == {'margin': [1, 2, 3]}
+    assert out.unknown == []
+
+
+class OfMargin(nn.Module):
+    def forward(self, y_pred, y_true, margin=None, *, scale=1, sample_weight=None):
+        return y_pred, margin, scale
+
+
+def own_loss(y_pred, y_true, margin=None):
+    return y_pred, margin
+
+
+@pytest.mark.parametrize(
+    ('criterion', 'forward', 'split', 'requested', 'expected'),
+    [
+        (OfMargin(), takes(), takes(), [], {'margin', 'scale'}),
+        (own_loss, takes(), takes(), [], {'margin'}),
+        (partial(own_loss, margin=2), takes(), takes(), [], {'margin'}),
+        (OfMargin(), takes('margin'), takes('scale'), [], set()),
+        (OfMargin(), takes('margin'), takes('scale'), ['margin'], {'margin'}),
+        (OfMargin(), ANYTHING, takes(), [], set()),
+        (OfMargin(), ANYTHING, takes(), ['scale'], {'scale'}),
+        (nn.functional.cross_entropy, takes(), takes(), [], set()),
+        (nn.functional.cross_entropy, takes(), takes(), ['weight'], {'weight'}),
+        (nn.CrossEntropyLoss(), takes(), takes(), ['weight', 'target'], set()),
+        (None, takes(), takes(), ['margin'], set()),
+    ],
+    ids=name_of,
+)
+def test_names_for_the_criterion(criterion, forward, split, requested, expected):
+    names = ['margin', 'scale', 'weight', 'sample_weight', 'y_pred', 'y_true', 'target']
+    assert names_for_criterion(names, criterion, forward, split, requested) == expected
+
+
 @pytest.mark.parametrize('value', ['abc', 3, None, [1, 2], {'a': [1]}, b'abc'])
 def test_requested_values_that_are_not_one_for_each_row_stay_whole(value):
     assert plan({'x': value}, requested=['x']).rows == {}
@@ -209,10 +247,14 @@ def test_is_per_row(value, expected):
         ({'sample_weight': 1}, takes(), takes(), {}),
         ({'sample_weight': 1}, ANYTHING, takes(), {}),
         ({'sample_weight': 1}, takes('sample_weight'), takes(), {'sample_weight': 1}),
+        ({'validation_data': 1}, ANYTHING, ANYTHING, {}),
+        ({'margin': 1}, takes(), takes(), {}),
+        ({'margin': 1}, ANYTHING, takes(), {}),
+        ({'margin': 1}, takes('margin'), takes(), {'margin': 1}),
     ],
 )
 def test_drop_split_params(params, forward, split, expected):
-    assert drop_split_params(params, forward, split) == expected
+    assert drop_split_params(params, forward, split, {'margin'}) == expected
 
 
 @pytest.mark.parametrize(
@@ -455,6 +497,157 @@ def test_parameter_of_a_training_method_alone(either_routing, make, data):
     assert got == [3]
 
 
+# ----------------------------------------------------------------------------- to the criterion
+
+MARGIN = np.linspace(0, 1, N)
+
+
+class MarginLoss(nn.Module):
+    """Cross entropy of logits that have to win by a margin; notes what it is given."""
+
+    def __init__(self, seen, reduction='mean'):
+        super().__init__()
+        self.seen = seen
+        self.reduction = reduction
+
+    def forward(self, y_pred, y_true, margin=None):
+        if margin is not None:
+            rows = margin if isinstance(margin, torch.Tensor) else torch.tensor(margin)
+            self.seen.append(rows)
+            y_pred = y_pred - rows.reshape(-1, 1) * nn.functional.one_hot(y_true, 2)
+        return nn.functional.cross_entropy(y_pred, y_true, reduction=self.reduction)
+
+
+class MarginInX(nn.Module):
+    """The same with the margin among the inputs, as one would do it without metadata."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, 2)
+
+    def forward(self, X, margin):
+        return self.layer(X), margin
+
+
+class WithMarginInX(NeuralNetClassifier):
+    def get_loss(self, y_pred, y_true, X=None, training=False):
+        logits, margin = y_pred
+        logits = logits - margin[:, None] * nn.functional.one_hot(y_true, 2)
+        return super().get_loss(logits, y_true, X=X, training=training)
+
+
+def parameters_of(net):
+    return torch.cat([p.detach().flatten() for p in net.module_.parameters()])
+
+
+@pytest.mark.parametrize('container', [np.asarray, list, torch.as_tensor, pd.Series])
+@pytest.mark.parametrize('method', ['fit', 'partial_fit'])
+def test_criterion_gets_rows_of_its_argument(either_routing, make, seen, data, container, method):
+    X, y = data
+    settings = {'batch_size': 16, 'iterator_train__shuffle': True, 'max_epochs': 3, 'lr': 0.5}
+    settings['train_split'] = ValidSplit(3)
+    torch.manual_seed(0)
+    net = make(criterion=MarginLoss, criterion__seen=seen, **settings)
+    getattr(net, method)(X, y, margin=container(MARGIN))
+    torch.manual_seed(0)
+    expected = WithMarginInX(
+        MarginInX, criterion=nn.CrossEntropyLoss, verbose=0, device=net.device, **settings
+    ).fit({'X': X, 'margin': MARGIN.astype('float32')}, y)
+    assert torch.allclose(parameters_of(net), parameters_of(expected), atol=1e-6)
+    assert net.history[:, 'valid_loss'] == pytest.approx(expected.history[:, 'valid_loss'])
+    assert {len(rows) for rows in seen} == {16, 8, 4}
+    assert {rows.dtype for rows in seen} == {torch.float32}
+
+
+def test_criterion_gets_other_values_whole(either_routing, make, seen, data):
+    make(criterion=MarginLoss, criterion__seen=seen, batch_size=16).fit(*data, margin=0.5)
+    assert {rows.item() for rows in seen} == {0.5}
+    assert make().fit(*data).predict(data[0]).shape == (N,)
+
+
+def test_criterion_with_weights_and_metadata(either_routing, make, data):
+    X, y = data
+    times = np.arange(N) % 3
+    rows = np.repeat(np.arange(N), times)
+    settings = {'criterion': MarginLoss, 'criterion__seen': [], 'train_split': None, 'lr': 0.5}
+    torch.manual_seed(0)
+    weighted = make(batch_size=-1, **settings).fit(X, y, margin=MARGIN, sample_weight=times)
+    torch.manual_seed(0)
+    repeated = make(batch_size=-1, **settings).fit(X[rows], y[rows], margin=MARGIN[rows])
+    assert torch.allclose(parameters_of(weighted), parameters_of(repeated), atol=1e-6)
+
+
+def test_criterion_function_gets_its_argument(either_routing, make, data):
+    got = []
+
+    def loss(y_pred, y_true, offset=None):
+        got.append(None if offset is None else tuple(offset.shape))
+        return nn.functional.cross_entropy(y_pred, y_true)
+
+    net = make(criterion=loss, batch_size=20, train_split=None).fit(*data, offset=np.ones((N, 2)))
+    assert got == [(20, 2)] * 3
+    net.partial_fit(*data)
+    assert got[3:] == [None] * 3
+
+
+class OwnStep(NeuralNetClassifier):
+    def train_step_single(self, batch, **fit_params):
+        self._set_training(True)
+        Xi, yi = batch
+        y_pred = self.infer(Xi, **fit_params)
+        loss = self.get_loss(y_pred, yi, X=Xi, training=True)
+        loss.backward()
+        return {'loss': loss, 'y_pred': y_pred}
+
+
+class OwnLoss(NeuralNetClassifier):
+    def get_loss(self, y_pred, y_true, X=None, training=False):
+        return super().get_loss(y_pred, y_true, X=X, training=training) + 0.0
+
+
+@pytest.mark.parametrize('cls', [OwnStep, OwnLoss])
+@pytest.mark.parametrize('optimizer', [torch.optim.SGD, torch.optim.LBFGS])
+def test_criterion_of_overriding_classes_gets_its_argument(make, seen, data, cls, optimizer):
+    net = make(cls=cls, criterion=MarginLoss, criterion__seen=seen, optimizer=optimizer)
+    net.set_params(batch_size=20, train_split=None, class_weight='balanced')
+    net.fit(*data, margin=MARGIN)
+    assert {len(rows) for rows in seen} == {20}
+
+
+def test_forward_comes_before_the_criterion(make, seen, data):
+    """A program whose forward takes the argument sees no difference."""
+    got = []
+    net = make(Flagged, criterion=MarginLoss, criterion__seen=got)
+
+    class Both(Flagged):
+        def forward(self, X, margin=None):
+            return super().forward(X, margin)
+
+    net.set_params(module=Both).fit(*data, margin=3.0)
+    assert {flag for _, flag in seen} == {3.0}
+    assert got == []
+
+
+def test_accelerated_criterion_gets_its_argument(make, seen, data):
+    accelerate = pytest.importorskip('accelerate')
+    from skorch.hf import AccelerateMixin
+
+    class Accelerated(AccelerateMixin, NeuralNetClassifier):
+        pass
+
+    net = Accelerated(
+        Linear,
+        criterion=MarginLoss,
+        criterion__seen=seen,
+        accelerator=accelerate.Accelerator(cpu=True),
+        batch_size=20,
+        max_epochs=1,
+        verbose=0,
+    )
+    net.fit(*data, margin=MARGIN, sample_weight=1 + np.arange(N) % 2)
+    assert len(torch.cat(seen)) == N
+
+
 # ---------------------------------------------------------------------------- routing switched on
 
 
@@ -530,6 +723,91 @@ class TestRouting:
         assert net.get_metadata_routing()._self_request.fit.requests['foo'] is True
         assert not make().get_metadata_routing()._self_request.fit.requests.get('foo')
 
+    @pytest.mark.parametrize(('request_', 'name'), [(True, 'margin'), ('alias', 'alias')])
+    def test_criterion_inside_of_meta_estimators(self, make, seen, data, request_, name):
+        X, y = data
+        net = make(criterion=MarginLoss, criterion__seen=seen, train_split=None, batch_size=-1)
+        net.set_fit_request(margin=request_)
+        make_pipeline(StandardScaler(), net).fit(X, y, **{name: MARGIN})
+        params = {name: MARGIN}
+        cross_validate(net, X, y, cv=3, params=params, error_score='raise')
+        GridSearchCV(net, {'lr': [0.1]}, cv=3, error_score='raise').fit(X, y, **params)
+        assert [len(rows) for rows in seen] == [N, *[N * 2 // 3] * 6, N]
+
+    def test_criterion_and_forward_get_what_is_requested(self, make, seen, data):
+        class Both(Flagged):
+            def forward(self, X, margin=None):
+                return super().forward(X, None if margin is None else len(margin) == len(X))
+
+        got = []
+        net = make(Both, criterion=MarginLoss, criterion__seen=got, batch_size=20)
+        net.set_fit_request(margin=True).fit(*data, margin=MARGIN)
+        assert set(seen) == {(True, True), (False, True)}
+        assert len(torch.cat(got)) == N
+
+    def test_forward_with_any_argument_leaves_the_criterions_to_it(self, make, seen, data):
+        got = []
+        net = make(Anything, criterion=MarginLoss, criterion__seen=got)
+        net.set_fit_request(margin=True).fit(*data, margin=MARGIN)
+        assert all(kwargs == {} for _, kwargs in seen)
+        assert len(torch.cat(got)) == N
+
+    @pytest.mark.parametrize('values', [np.arange(N), np.ones((N, 2)), [str(i) for i in range(N)]])
+    def test_anything_of_the_length_of_the_data_goes_by_row(self, make, seen, data, values):
+        net = make(PerRow, batch_size=16).set_fit_request(foo=True)
+        net.fit(*data, foo=values)
+        assert set(seen) == {True}
+
+    def test_split_asks_for_groups_itself(self, make, data):
+        parts = []
+
+        class Watching(NeuralNetClassifier):
+            def on_epoch_end(self, net, dataset_train=None, dataset_valid=None, **kwargs):
+                parts.append((len(dataset_train), len(dataset_valid)))
+
+        net = make(cls=Watching, train_split=ValidSplit(GroupKFold(3)))
+        assert 'groups' in net.get_metadata_routing().consumes('fit', ['groups', 'other'])
+        make_pipeline(StandardScaler(), net).fit(*data, groups=GROUPS)
+        params = {'groups': GROUPS}
+        cross_validate(net, *data, cv=2, params=params, error_score='raise')
+        assert parts == [(40, 20), (20, 10), (20, 10)]
+        assert not make().get_metadata_routing().consumes('fit', ['groups'])
+
+    def test_what_the_net_tells_of_its_requests(self, make):
+        net = make().set_fit_request(margin=True, foo='alias', bar=False)
+        net.set_partial_fit_request(margin=True).set_score_request(sample_weight='w')
+        routing = net.get_metadata_routing()
+        names = ['margin', 'foo', 'alias', 'bar', 'sample_weight', 'w']
+        assert routing.consumes('fit', names) == {'margin', 'alias'}
+        assert routing.consumes('partial_fit', names) == {'margin'}
+        assert routing.consumes('score', names) == {'w'}
+        assert routing._self_request.fit.requests['validation_data'] is None
+
+    def test_score_gets_what_is_requested(self, make, data):
+        got = []
+
+        class Scored(NeuralNetClassifier):
+            def score(self, X, y, sample_weight=None, margin=None):
+                got.append((len(X), sample_weight, len(margin)))
+                return super().score(X, y, sample_weight)
+
+        net = make(cls=Scored).set_score_request(margin=True).set_fit_request(margin=False)
+        search = GridSearchCV(net, {'lr': [0.1]}, cv=3, error_score='raise')
+        # scikit-learn asks each consumer
+        search.estimator.set_fit_request(sample_weight=False)
+        search.fit(*data, margin=MARGIN)
+        assert got == [(20, None, 20)] * 3
+
+    def test_score_requests_of_names_that_it_does_not_take(self, make):
+        with pytest.raises(TypeError, match=r'score of NeuralNetClassifier takes no .* margin'):
+            make().set_score_request(margin=True)
+
+    @pytest.mark.parametrize('cls', [NeuralNetClassifier, NeuralNetRegressor])
+    def test_score_requests_weights(self, make, cls):
+        net = make(cls=cls).set_score_request(sample_weight=True)
+        assert clone(net).get_metadata_routing().consumes('score', ['sample_weight'])
+        assert not make(cls=cls).get_metadata_routing().consumes('score', ['sample_weight'])
+
     def test_requests_of_partial_fit(self, make, seen, data):
         net = make(PerRow, batch_size=16).set_partial_fit_request(foo=True)
         net.partial_fit(*data, foo=np.arange(N))
@@ -546,7 +824,9 @@ class TestRouting:
         }
 
 
-@pytest.mark.parametrize('method', ['set_fit_request', 'set_partial_fit_request'])
+@pytest.mark.parametrize(
+    'method', ['set_fit_request', 'set_partial_fit_request', 'set_score_request']
+)
 def test_requests_need_routing(make, method):
     with pytest.raises(RuntimeError, match=rf'{method} needs metadata routing, which is off'):
-        getattr(make(), method)(foo=True)
+        getattr(make(), method)(sample_weight=True)

@@ -290,6 +290,27 @@ def test_what_cannot_be_used(make, data, error, message):
         make().fit(X, Y, validation_data=data)
 
 
+def test_net_with_a_dataset_of_its_own(make):
+    net = make(dataset=Dataset(X, Y))
+    with pytest.raises(ValueError, match=r'In validation_data: the net has the dataset .*Pass a'):
+        net.fit(X, Y, validation_data=(X_VALID, Y_VALID))
+    net.fit(X, Y, validation_data=Dataset(X_VALID, Y_VALID))
+    assert valid_rows(net) == 12
+
+
+@pytest.mark.parametrize('train', ['arrays', 'frame', 'Dataset'])
+@pytest.mark.parametrize('subset', [False, True])
+@pytest.mark.parametrize('valid', ['arrays', 'frame'])
+def test_uncached_scores_of_data_of_another_kind(make, train, subset, valid):
+    dataset = Dataset(*FORMS[valid](X_VALID, Y_VALID))
+    if subset:
+        dataset = Subset(dataset, np.arange(0, 12, 2))
+    data = (FORMS[train](X, Y), None) if train == 'Dataset' else FORMS[train](X, Y)
+    score = EpochScoring('accuracy', name='uncached', use_caching=False)
+    net = make(callbacks=[score]).fit(*data, validation_data=dataset)
+    assert net.history[:, 'uncached'] == pytest.approx(net.history[:, 'valid_acc'])
+
+
 # ------------------------------------------------------------------ one call; nothing is kept
 
 
