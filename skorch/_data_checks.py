@@ -17,9 +17,10 @@ from sklearn.utils import assert_all_finite, check_array, column_or_1d, get_tags
 from sklearn.utils.multiclass import check_classification_targets
 from torch.utils.data import DataLoader
 
-from skorch._convert import frame_to_array, rows_to_array
+from skorch._convert import rows_to_array
 from skorch._features import check_features, columns_go_by_name, has_columns, is_frame
-from skorch._indexing import is_pandas_ndframe
+from skorch._frames import frame_to_array, numeric_columns
+from skorch._indexing import is_ndframe
 from skorch._loss_kinds import (
     CLASS_INDEX_LOSSES,
     ELEMENTWISE_LOSSES,
@@ -121,7 +122,7 @@ def _values_of(net: Any, X: Any) -> np.ndarray:
         return np.asarray(values if is_array else X.tocsr().data)
     if is_frame(X):
         by_name = columns_go_by_name(vars(net).get('module_'), X.columns)
-        return frame_to_array(X.select_dtypes('number') if by_name else X)
+        return frame_to_array(numeric_columns(X) if by_name else X)
     array: np.ndarray = rows_to_array(X)
     return array
 
@@ -150,10 +151,12 @@ def _is_finite(values: np.ndarray) -> bool:
 
 
 def plain_targets(y: Any) -> np.ndarray | None:
-    """Return targets of an array, list or pandas object as an array of simple values, or None."""
-    if not isinstance(y, (np.ndarray, list)) and not is_pandas_ndframe(y):
+    """Return targets of an array, list, frame or series as an array of simple values, or None."""
+    if not isinstance(y, (np.ndarray, list)) and not is_ndframe(y):
         return None
     try:
+        targets = frame_to_array(y) if is_ndframe(y) else np.asarray(y)
+    except TypeError:  # texts or categories
         targets = np.asarray(y)
     except ValueError:  # ragged
         return None
@@ -168,7 +171,7 @@ def checked_labels(net: Any, y: Any, soft: bool = False) -> Any:
     net : NeuralNet
         Its criterion tells whether labels are needed.
     y : object
-        Anything but arrays, lists and pandas objects is returned as it is.
+        Anything but arrays, lists, data frames and series is returned as it is.
     soft : bool
         Whether values between 0 and 1 may be probabilities of the label.
 

@@ -55,6 +55,13 @@ def frame_to_array(X: Any) -> np.ndarray:
     return values
 
 
+def numeric_columns(frame: Any) -> Any:
+    """Return a DataFrame of pandas or polars without the columns that are no numbers."""
+    if is_polars(frame):
+        return frame.select([name for name, dtype in frame.schema.items() if dtype.is_numeric()])
+    return frame.select_dtypes('number')
+
+
 def _is_number(dtype: Any) -> bool:
     """Tell whether the values of a dtype of pandas are numbers or booleans."""
     import pandas as pd

@@ -17,7 +17,7 @@ from torch import nn
 from skorch import NeuralNet, NeuralNetBinaryClassifier, NeuralNetClassifier, NeuralNetRegressor
 from skorch.dataset import Dataset
 from skorch.tests.naming import name_of
-from skorch.tests.optional import pd
+from skorch.tests.optional import pd, pl
 
 N = 40
 
@@ -78,6 +78,7 @@ CONTAINERS = {
     'lil': sparse.lil_array,
     'dok': sparse.dok_matrix,
     'frame': lambda X: pd.DataFrame(X, columns=list('abc')),
+    'polars': lambda X: pl.DataFrame(X, schema=list('abc')),
     'nullable': lambda X: pd.DataFrame(X, columns=list('abc')).astype('Float32'),
 }
 
