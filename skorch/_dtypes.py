@@ -60,7 +60,8 @@ def batchable(data: Any) -> Any:
         return new if any(new[key] is not value for key, value in data.items()) else data
     if is_ndframe(data):
         return _batchable_frame(data)
-    if type(data) in (list, tuple) and is_container(data):
+    # rows of lists were made an array, or are what they have to be
+    if type(data) in (list, tuple) and is_container(data) and type(data[0]) is not list:
         values = [batchable(value) for value in data]
         return values if any(a is not b for a, b in zip(values, data, strict=True)) else data
     return data

@@ -19,6 +19,8 @@ class OptionalPackage:
         self._name = name
 
     def __getattr__(self, attribute: str) -> Any:
+        if attribute.startswith('_'):  # pytest itself asks for some while it collects
+            raise AttributeError(attribute)
         return getattr(pytest.importorskip(self._name), attribute)
 
 
