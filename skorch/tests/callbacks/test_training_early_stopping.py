@@ -186,8 +186,8 @@ def test_missing_score_is_told(kwargs, data, device):
 def test_sink_gets_messages(verbose, expected, fit, capsys):
     sink = Messages()
     fit([1.0, 0.5, 0.6], patience=2, sink=sink, load_best=True, verbose=verbose)
-    assert [text.split()[0].rstrip(':') for text in sink] == expected
-    assert 'epoch, 2.' in sink[-1]
+    assert [text.split()[0] for text in sink] == expected
+    assert 'from epoch 2.' in sink[-1]
 
 
 @pytest.mark.parametrize(('verbose', 'lines'), [(0, 0), (1, 2)])
