@@ -45,7 +45,7 @@ from skorch._rowparams import (
     weighted_by_rows,
 )
 from skorch._run_state import load_run_state, run_state
-from skorch._seeding import NOTHING, seed_of, splitting
+from skorch._seeding import NOTHING, making, seed_of, splitting
 from skorch._signatures import accepted_by
 from skorch._structures import (
     as_floating,
@@ -145,7 +145,8 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
         Take batches of data in memory with one operation each, where the result is the same as that
         of the iterator; False leaves every row to the iterator.
     random_state : int, RandomState, Generator or None (default=None)
-        Seed of all that the net draws; None draws from the global generators.
+        Seed of all that the net draws, so that ``fit`` and predictions are the same each time and
+        leave the global generators as they are; None draws from those.
     preflight : bool (default=True)
         Look at one batch before the first epoch, and say what will go wrong.
     allow_nan : bool (default=False)
@@ -357,7 +358,8 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
             for name in self._learnt_from_data:
                 self.__dict__.pop(name, None)
             self._restore_initial_states()
-            self.initialize()
+            with making(self):
+                self.initialize()
         self.partial_fit(X, y, **with_weight(fit_params, sample_weight))
         return self
 
@@ -385,7 +387,8 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
 
         """
         if not self.initialized_:
-            self.initialize()
+            with making(self):
+                self.initialize()
         self.interrupted_ = False
         self._loss_warned_ = False
         check_features(self, X, reset='n_features_in_' not in vars(self))

@@ -6,6 +6,7 @@ import copy
 import importlib.util
 import pickle
 import random
+import threading
 from functools import partial
 
 import numpy as np
@@ -37,6 +38,7 @@ from skorch.callbacks import (
     ProgressBar,
 )
 from skorch.dataset import Dataset, ValidSplit
+from skorch.exceptions import StopTraining
 from skorch.helper import predefined_split
 from skorch.scoring import loss_scoring
 from skorch.tests.naming import name_of
@@ -403,6 +405,24 @@ def test_every_pass_has_another_order_and_every_batch_another_mask():
     assert sorted(orders[0] + orders[1]) == data[:, 0].tolist() != list(orders[0] + orders[1])
 
 
+@pytest.mark.parametrize('method', ['fit', 'partial_fit'])
+def test_what_a_subclass_draws_when_it_is_made_follows_the_seed(method):
+    class Drawing(NeuralNetClassifier):
+        def initialize(self):
+            super().initialize()
+            self.drawn_ = torch.rand(3).tolist(), np.random.rand(), random.random()
+            return self
+
+    def drawn(seed):
+        scramble(seed)
+        before = states()
+        net = getattr(net_of(cls=Drawing), method)(X, Y)
+        assert states() == before
+        return net.drawn_
+
+    assert drawn(1) == drawn(2)
+
+
 def test_weights_of_an_instance_are_the_users():
     module = Draws()
     before = copy.deepcopy(module.state_dict())
@@ -691,6 +711,26 @@ def test_predictions_in_a_callback_are_those_that_come_later():
     look = Call('on_train_end', lambda net, **kwargs: seen.append(net.predict_proba(X)))
     net = net_of(callbacks=[look]).fit(X, Y)
     assert np.array_equal(seen[0], net.predict_proba(X))
+
+
+def test_prediction_need_not_wait_for_a_training_in_another_thread():
+    done, seen = threading.Event(), []
+
+    def stop(net, **kwargs):
+        if done.is_set():
+            raise StopTraining
+
+    net = net_of(callbacks=[Call('on_epoch_end', stop)], max_epochs=100_000)
+    other = net_of(module__noise=True, max_epochs=1).fit(X, Y)
+    training = threading.Thread(target=net.fit, args=(X, Y))
+    predicting = threading.Thread(target=lambda: seen.append(other.predict_proba(X)))
+    training.start()
+    predicting.start()
+    predicting.join(timeout=60)
+    done.set()
+    training.join()
+    assert np.array_equal(seen[0], other.predict_proba(X))
+    assert_same(net, net_of(max_epochs=len(net.history)).fit(X, Y))
 
 
 # ------------------------------------------------------------------------ the global generators
