@@ -275,7 +275,9 @@ def fit_and_predict(kind):
     return weights_of(net), rows(net), net.predict_proba(X)
 
 
-@pytest.mark.parametrize('backend', ['loky', 'threading'])
+@pytest.mark.parametrize(
+    'backend', [pytest.param('loky', marks=pytest.mark.heavy), 'threading'], ids=str
+)
 @pytest.mark.parametrize('kind', NETS)
 def test_other_processes_and_threads_do_the_same(backend, kind, plain):
     jobs = Parallel(n_jobs=2, backend=backend)(delayed(fit_and_predict)(kind) for _ in range(4))
@@ -285,7 +287,7 @@ def test_other_processes_and_threads_do_the_same(backend, kind, plain):
         assert np.array_equal(proba, plain[kind].predict_proba(X))
 
 
-@pytest.mark.parametrize('n_jobs', [1, 2])
+@pytest.mark.parametrize('n_jobs', [1, pytest.param(2, marks=pytest.mark.heavy)])
 def test_searches_do_the_same_with_any_number_of_jobs(n_jobs):
     scramble()
     predicted = cross_val_predict(net_of(), X, Y, cv=3, n_jobs=n_jobs, method='predict_proba')
