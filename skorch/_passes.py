@@ -21,6 +21,7 @@ from skorch._seeding import (
     SHUFFLING,
     ContinuedStream,
     has_seeded_training,
+    in_turns,
     next_key,
     seed_of,
     stream_of,
@@ -51,11 +52,11 @@ def batches_of_pass(net: Any, iterator: Any) -> Any:
     seed: Any = seed_of(net)
     key = next_key(seed, SHUFFLING)
     if not draws_at_once(iterator):
-        return _each_from(ContinuedStream(net, seed, *key), iterator)
+        return in_turns(_each_from(ContinuedStream(net, seed, *key), iterator))
     with stream_of(net, seed, *key):
         batches = started(iterator)
         first = next(batches, _END)
-    return () if first is _END else chain([first], batches)
+    return () if first is _END else in_turns(chain([first], batches))
 
 
 def started(iterator: Any) -> Iterator[Any]:

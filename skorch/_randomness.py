@@ -135,14 +135,13 @@ def random_numbers_of(net: Any) -> Iterator[None]:
 def _begin_training(net: Any) -> None:
     if torch.device(net.device or 'cpu').type == 'cuda' and torch.cuda.is_available():
         torch.cuda.init()  # else the generators of its GPUs would begin without a seed
-    state = _as_state(vars(net)[STATE]['training'])
-    if state is not None:
-        set_random_state(state)
-        return
     seed: Any = seed_of(net)
     # each of several processes has other rows of a batch, and draws other numbers for them
     rank = int(getattr(vars(net).get('accelerator'), 'process_index', 0))
     begin(seed, (TRAINING, rank, passes_before(seed)))
+    state = _as_state(vars(net)[STATE]['training'])
+    if state is not None:
+        set_random_state(state)
 
 
 def validating(net: Any) -> AbstractContextManager[None]:

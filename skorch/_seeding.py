@@ -12,8 +12,9 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from numbers import Integral
@@ -124,13 +125,47 @@ def passes_before(seed: dict[str, Any]) -> int:
 
 # ----------------------------------------------------------------------------- streams in use
 
-# All threads share the global generators, so that one at a time can put a stream in their place.
-_in_turn = threading.RLock()
+_SHORT = 1e-3  # seconds in which a thread that waits takes its turn
+
+
+class Turns:
+    """Whose turn it is to put a stream in the place of the generators, which all threads share."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.waiting: set[int] = set()
+
+    @contextlib.contextmanager
+    def taken(self) -> Iterator[None]:
+        """Wait for the turn of this thread, and have it inside."""
+        if not self.lock.acquire(blocking=False):
+            thread = threading.get_ident()
+            self.waiting.add(thread)
+            try:
+                self.lock.acquire()
+            finally:
+                self.waiting.discard(thread)
+        try:
+            yield
+        finally:
+            self.lock.release()
+
+    @contextlib.contextmanager
+    def left(self) -> Iterator[None]:
+        """Leave the turn to others inside, and wait for the next one."""
+        self.lock.release()
+        try:
+            yield
+        finally:
+            self.lock.acquire()
+
+
+_turns = Turns()
 
 
 def _forget_other_threads() -> None:
-    global _in_turn
-    _in_turn = threading.RLock()
+    global _turns
+    _turns = Turns()
 
 
 if hasattr(os, 'register_at_fork'):
@@ -180,7 +215,28 @@ def training_of(net: Any) -> Training | None:
 def has_seeded_training(net: Any) -> bool:
     """Tell whether a net is being trained with a seed, not one in a callback of it."""
     training = _TRAINING.get()
-    return training is not None and training.has_seed and training.net is net
+    is_its = training is not None and training.has_seed and training.net is net
+    return is_its and seed_of(net) is not None
+
+
+def in_turns(batches: Iterable[Any]) -> Iterator[Any]:
+    """Yield the batches of a training with a seed; in between, other threads have their turn.
+
+    Else a prediction in another thread would wait until the training ends.
+
+    """
+    for batch in batches:
+        if _turns.waiting and is_inside_training_only():
+            with generators_kept(), _turns.left():
+                time.sleep(_SHORT)
+        yield batch
+
+
+def is_inside_training_only() -> bool:
+    """Tell whether the stream in use is that of a training, outside of any other stream."""
+    training, stream = _TRAINING.get(), _STREAM.get()
+    is_training = training is not None and training.outer is None
+    return is_training and stream is not None and stream[1] == (TRAINING,)
 
 
 @contextlib.contextmanager
@@ -211,7 +267,7 @@ def suspended(outside: tuple[Any, ...]) -> Iterator[None]:
 @contextlib.contextmanager
 def exchanged(install: Callable[[], None]) -> Iterator[None]:
     """Put others in the place of the global generators, which afterwards are as before."""
-    with _in_turn, generators_kept() as outside, suspended(outside):
+    with _turns.taken(), generators_kept() as outside, suspended(outside):
         install()
         yield
 
@@ -325,6 +381,21 @@ def initializing(net: Any, part: str = '') -> AbstractContextManager[None]:
         return stream_of(net, seed, *key)
     begin(seed, key)
     return NOTHING
+
+
+def making(net: Any) -> AbstractContextManager[None]:
+    """Keep the generators where a net is initialized, by code of a subclass as well."""
+    return NOTHING if getattr(net, 'random_state', None) is None else _made(net)
+
+
+@contextlib.contextmanager
+def _made(net: Any) -> Iterator[None]:
+    token = _STREAM.set((net, (INITIALIZATION,)))
+    try:
+        with exchanged(lambda: None):  # each part begins its own stream
+            yield
+    finally:
+        _STREAM.reset(token)
 
 
 def splitting(net: Any) -> AbstractContextManager[None]:

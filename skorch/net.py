@@ -49,7 +49,7 @@ from skorch._rowparams import (
 )
 from skorch._run_state import load_run_state, run_state
 from skorch._search_threads import epochs_to_train
-from skorch._seeding import NOTHING, seed_of, splitting
+from skorch._seeding import NOTHING, making, seed_of, splitting
 from skorch._structures import (
     are_refused_integers,
     as_floating,
@@ -152,7 +152,8 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
         Take batches of data in memory with one operation each, where the result is the same as that
         of the iterator; False leaves every row to the iterator.
     random_state : int, RandomState, Generator or None (default=None)
-        Seed of all that the net draws; None draws from the global generators.
+        Seed of all that the net draws, so that ``fit`` and predictions are the same each time and
+        leave the global generators as they are; None draws from those.
     preflight : bool (default=True)
         Look at the first batch of a training, and say what will go wrong.
     allow_nan : bool (default=False)
@@ -383,7 +384,8 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
             for name in self._learnt_from_data:
                 self.__dict__.pop(name, None)
             self._restore_initial_states()
-            self.initialize()
+            with making(self):
+                self.initialize()
         given = given_params(sample_weight=sample_weight, validation_data=validation_data)
         self.partial_fit(X, y, **fit_params, **given)
         return self
@@ -413,7 +415,8 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
 
         """
         if not self.initialized_:
-            self.initialize()
+            with making(self):
+                self.initialize()
         self.interrupted_ = False
         self._loss_warned_ = False
         X, y = checked_X(self, X, training=True), self._checked_targets(y)

@@ -6,6 +6,7 @@ import copy
 import importlib.util
 import pickle
 import random
+import threading
 from functools import partial
 
 import numpy as np
@@ -37,6 +38,7 @@ from skorch.callbacks import (
     ProgressBar,
 )
 from skorch.dataset import Dataset, ValidSplit
+from skorch.exceptions import StopTraining
 from skorch.helper import predefined_split
 from skorch.scoring import loss_scoring
 from skorch.tests.naming import name_of
@@ -273,7 +275,9 @@ def fit_and_predict(kind):
     return weights_of(net), rows(net), net.predict_proba(X)
 
 
-@pytest.mark.parametrize('backend', ['loky', 'threading'])
+@pytest.mark.parametrize(
+    'backend', [pytest.param('loky', marks=pytest.mark.heavy), 'threading'], ids=str
+)
 @pytest.mark.parametrize('kind', NETS)
 def test_other_processes_and_threads_do_the_same(backend, kind, plain):
     jobs = Parallel(n_jobs=2, backend=backend)(delayed(fit_and_predict)(kind) for _ in range(4))
@@ -283,7 +287,7 @@ def test_other_processes_and_threads_do_the_same(backend, kind, plain):
         assert np.array_equal(proba, plain[kind].predict_proba(X))
 
 
-@pytest.mark.parametrize('n_jobs', [1, 2])
+@pytest.mark.parametrize('n_jobs', [1, pytest.param(2, marks=pytest.mark.heavy)])
 def test_searches_do_the_same_with_any_number_of_jobs(n_jobs):
     scramble()
     predicted = cross_val_predict(net_of(), X, Y, cv=3, n_jobs=n_jobs, method='predict_proba')
@@ -401,6 +405,24 @@ def test_every_pass_has_another_order_and_every_batch_another_mask():
     assert len(set(orders)) == len(set(masks)) == 2 * EPOCHS
     # the order is not that of the rows, and all of them are there
     assert sorted(orders[0] + orders[1]) == data[:, 0].tolist() != list(orders[0] + orders[1])
+
+
+@pytest.mark.parametrize('method', ['fit', 'partial_fit'])
+def test_what_a_subclass_draws_when_it_is_made_follows_the_seed(method):
+    class Drawing(NeuralNetClassifier):
+        def initialize(self):
+            super().initialize()
+            self.drawn_ = torch.rand(3).tolist(), np.random.rand(), random.random()
+            return self
+
+    def drawn(seed):
+        scramble(seed)
+        before = states()
+        net = getattr(net_of(cls=Drawing), method)(X, Y)
+        assert states() == before
+        return net.drawn_
+
+    assert drawn(1) == drawn(2)
 
 
 def test_weights_of_an_instance_are_the_users():
@@ -693,6 +715,26 @@ def test_predictions_in_a_callback_are_those_that_come_later():
     assert np.array_equal(seen[0], net.predict_proba(X))
 
 
+def test_prediction_need_not_wait_for_a_training_in_another_thread():
+    done, seen = threading.Event(), []
+
+    def stop(net, **kwargs):
+        if done.is_set():
+            raise StopTraining
+
+    net = net_of(callbacks=[Call('on_epoch_end', stop)], max_epochs=100_000)
+    other = net_of(module__noise=True, max_epochs=1).fit(X, Y)
+    training = threading.Thread(target=net.fit, args=(X, Y))
+    predicting = threading.Thread(target=lambda: seen.append(other.predict_proba(X)))
+    training.start()
+    predicting.start()
+    predicting.join(timeout=60)
+    done.set()
+    training.join()
+    assert np.array_equal(seen[0], other.predict_proba(X))
+    assert_same(net, net_of(max_epochs=len(net.history)).fit(X, Y))
+
+
 # ------------------------------------------------------------------------ the global generators
 
 
@@ -762,8 +804,8 @@ def test_global_generators_are_left_as_they_were(method):
 
 def test_kind_of_the_generator_of_numpy_does_not_matter(other_bits, plain):
     before, bits = states(), np.random.get_bit_generator()
-    net = net_of(callbacks=[DrawsAlways()]).fit(X, Y)
-    assert_same(net, plain['all'])
+    net = net_of(callbacks=[DrawsAlways()]).fit(X, Y, epochs=1)
+    assert_same(net.partial_fit(X, Y, epochs=EPOCHS - 1), plain['all'])
     assert np.array_equal(net.predict_proba(X), plain['all'].predict_proba(X))
     assert states() == before
     assert np.random.get_bit_generator() is bits
