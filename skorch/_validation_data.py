@@ -102,6 +102,8 @@ def validation_dataset(net: Any, y: Any, validation_data: Any) -> Any:
         dataset = net.get_dataset(X, y_valid)
         if weight is None:
             return dataset
+        if not net._weighs_rows:
+            raise ValueError(f'{type(net).__name__} cannot weight rows. Leave out the weights.')
         n_rows = get_len(dataset) if hasattr(dataset, '__len__') else None
         return attach_row_params(dataset, {'sample_weight': as_weights(weight, n_rows)})
 

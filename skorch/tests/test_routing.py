@@ -724,15 +724,17 @@ class TestRouting:
         assert not make().get_metadata_routing()._self_request.fit.requests.get('foo')
 
     @pytest.mark.parametrize(('request_', 'name'), [(True, 'margin'), ('alias', 'alias')])
-    def test_criterion_inside_of_meta_estimators(self, make, seen, data, request_, name):
+    def test_criterion_inside_of_meta_estimators(self, make, data, request_, name):
         X, y = data
-        net = make(criterion=MarginLoss, criterion__seen=seen, train_split=None, batch_size=-1)
+        net = make(criterion=MarginLoss, criterion__seen=[], train_split=None, batch_size=-1)
         net.set_fit_request(margin=request_)
-        make_pipeline(StandardScaler(), net).fit(X, y, **{name: MARGIN})
         params = {name: MARGIN}
-        cross_validate(net, X, y, cv=3, params=params, error_score='raise')
-        GridSearchCV(net, {'lr': [0.1]}, cv=3, error_score='raise').fit(X, y, **params)
-        assert [len(rows) for rows in seen] == [N, *[N * 2 // 3] * 6, N]
+        pipe = make_pipeline(StandardScaler(), clone(net)).fit(X, y, **params)
+        options = {'cv': 3, 'error_score': 'raise'}
+        done = cross_validate(net, X, y, params=params, return_estimator=True, **options)
+        search = GridSearchCV(net, {'lr': [0.1]}, **options).fit(X, y, **params)
+        nets = [pipe[-1], *done['estimator'], search.best_estimator_]
+        assert [len(rows) for each in nets for rows in each.criterion_.seen] == [N, 40, 40, 40, N]
 
     def test_criterion_and_forward_get_what_is_requested(self, make, seen, data):
         class Both(Flagged):

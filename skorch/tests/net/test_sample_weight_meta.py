@@ -591,7 +591,7 @@ def test_batches_that_a_loader_makes(make):
     assert torch.allclose(vector(net), vector(expected), atol=1e-6)
 
 
-def test_gaussian_processes_refuse_triples():
+def test_gaussian_processes_refuse_weights():
     gpytorch = pytest.importorskip('gpytorch')
     from skorch.probabilistic import GPRegressor
 
@@ -612,3 +612,7 @@ def test_gaussian_processes_refuse_triples():
     net = GPRegressor(Module, max_epochs=1, verbose=0, train_split=None)
     with pytest.raises(ValueError, match='exactly 2 values'):
         net.fit(tensors(X, VALUES, WEIGHT), VALUES)
+    with pytest.raises(ValueError, match='In validation_data: GPRegressor cannot weight rows'):
+        net.fit(X, VALUES, validation_data=(X, VALUES, WEIGHT))
+    net.fit(X, VALUES, validation_data=(X[:7], VALUES[:7]))
+    assert net.history[-1, 'batches', -1, 'valid_batch_size'] == 7
