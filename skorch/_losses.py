@@ -328,7 +328,8 @@ def refuse_targets_beyond_outputs(criterion: Any, y_pred: Any, y_true: Any) -> N
         lowest, highest = _range_of(y_true[y_true != criterion.ignore_index])
     for target in (lowest, highest):
         if not 0 <= target < outputs:
-            raise IndexError(f'Target {target} is out of bounds.')
+            error = IndexError(f'Target {target} is out of bounds.')
+            raise IndexError(out_of_bounds_message(error, y_pred, None))
 
 
 def _range_of(targets: torch.Tensor) -> tuple[int, int]:
@@ -340,12 +341,13 @@ def _range_of(targets: torch.Tensor) -> tuple[int, int]:
 
 
 def out_of_bounds_message(error: IndexError, y_pred: Any, classes: Any) -> str:
-    """Add to an error of torch about a target what the module and the labels are."""
+    """Add to the first sentence of an error about a target what module and labels are."""
     if not (isinstance(y_pred, torch.Tensor) and y_pred.ndim > 1 and 'Target' in str(error)):
         return str(error)
     known = '' if classes is None else f' y has the labels {classes.tolist()!r}.'
+    what = str(error).partition('. ')[0].removesuffix('.')
     return (
-        f'{error} The module gives {y_pred.shape[1]} outputs, so that targets are from 0 to '
+        f'{what}. The module gives {y_pred.shape[1]} outputs, so that targets are from 0 to '
         f'{y_pred.shape[1] - 1}.{known} Give the module one output per label, and pass y to fit '
         f'with a dataset whose labels are not 0, 1, 2, ...'
     )
