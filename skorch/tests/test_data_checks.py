@@ -9,6 +9,7 @@ import pytest
 import sklearn
 import torch
 from scipy import sparse
+from sklearn.exceptions import DataConversionWarning
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import get_tags
@@ -226,6 +227,20 @@ def test_a_loss_of_the_users_own_may_mask_targets(make, X):
 def test_targets_as_objects_are_numbers(make, X):
     net = make(NeuralNetRegressor).fit(X, X[:, 0].astype(object))
     assert net.predict(X).shape == (N,)
+
+
+@pytest.mark.parametrize('as_column', [True, False])
+def test_a_column_of_targets_for_a_flat_output_is_told(make, X, as_column):
+    class Flat(Linear):
+        def forward(self, X):
+            return super().forward(X).squeeze(1)
+
+    module = Linear if as_column else Flat
+    net = make(NeuralNetRegressor, module=module)
+    told = pytest.warns(DataConversionWarning, match=r'Pass y.ravel\(\)')
+    with contextlib.nullcontext() if as_column else told:
+        net.fit(X, X[:, :1])
+    assert net.predict(X).shape == ((N, 1) if as_column else (N,))
 
 
 def test_bare_targets(make, X, y):
