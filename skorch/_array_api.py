@@ -15,7 +15,7 @@ import sklearn
 import torch
 
 from skorch._indexing import is_nested
-from skorch._structures import check_any
+from skorch._structures import check_any, concatenated_array, rows_if_large
 
 _NUMERIC = 'biuf'
 
@@ -32,6 +32,28 @@ def device_of_results(X: Any) -> torch.device | None:
     if not isinstance(X, torch.Tensor) or X.layout is not torch.strided or is_nested(X):
         return None
     return X.device if sklearn.get_config()['array_api_dispatch'] else None
+
+
+def where_results_are(X: Any) -> dict[str, Any]:
+    """Return the argument of ``forward_iter`` that leaves outputs where results have to be."""
+    device = device_of_results(X)
+    return {} if device is None else {'device': device}
+
+
+def joined_results(X: Any, outputs: Iterable[Any]) -> Any:
+    """Join the outputs of batches to one array, or to a tensor on the device of X.
+
+    Parameters
+    ----------
+    X : object
+        The data of which something is predicted.
+    outputs : iterable of tensor or array
+
+    """
+    device = device_of_results(X)
+    if device is None:
+        return concatenated_array(outputs, rows_if_large(X))
+    return concatenated_tensor(outputs, device)
 
 
 def concatenated_tensor(outputs: Iterable[Any], device: torch.device) -> Any:

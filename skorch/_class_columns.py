@@ -15,6 +15,7 @@ import torch
 from sklearn.utils.metaestimators import available_if
 from torch.nn import functional as F
 
+from skorch._array_api import as_type, joined_results, look_up, where_results_are
 from skorch._labels import are_column_indices
 from skorch._loss_kinds import (
     BCE_LOSSES,
@@ -25,7 +26,8 @@ from skorch._loss_kinds import (
 )
 from skorch._losses import as_probabilities
 from skorch._randomness import observing_at_once
-from skorch._structures import concatenated_array, first_of
+from skorch._routing import is_stock
+from skorch._structures import first_of
 
 
 def criterion_of(net: Any) -> Any:
@@ -67,51 +69,59 @@ def columns_of_classes(net: Any, n_outputs: int) -> np.ndarray | None:
     return classes.astype(np.intp) if classes.max() < n_outputs else None
 
 
-def with_class_columns(net: Any, proba: np.ndarray) -> np.ndarray:
+def with_class_columns(net: Any, proba: Any) -> Any:
     """Return the columns of the classes, and let probabilities sum to 1 again.
+
+    What a nonlinearity of the user's own has made stays as it is.
 
     Parameters
     ----------
     net : NeuralNetClassifier
-    proba : array of shape (n, ...)
-        What the nonlinearity made of the module's output.
+    proba : array or tensor of shape (n, ...)
 
     """
-    columns = columns_of_classes(net, proba.shape[1]) if proba.ndim == 2 else None
+    columns = columns_of_classes(net, proba.shape[1]) if proba.ndim == 2 and is_auto(net) else None
     if columns is None:
         return proba
-    proba = proba[:, columns]
-    if not is_auto(net):
-        return proba
-    total = proba.sum(axis=1, keepdims=True)
-    with np.errstate(invalid='ignore', divide='ignore'):
-        return np.where(total > 0, proba / total, proba.dtype.type(1 / len(columns)))
+    part = torch.as_tensor(proba)
+    part = part[:, torch.as_tensor(columns, device=part.device)]
+    total = part.sum(1, keepdim=True)
+    # where all is on labels that have never been seen
+    part = torch.where(total > 0, part / total, torch.full_like(part, 1 / len(columns)))
+    return part if isinstance(proba, torch.Tensor) else part.numpy()
 
 
-def predicted_columns(net: Any, proba: np.ndarray) -> np.ndarray:
-    """Return which output of the module is the greatest in each row of ``predict_proba``."""
+def predicted_outputs(net: Any, proba: Any) -> Any:
+    """Return which output of the module won in each row of ``predict_proba``."""
     columns = proba.argmax(axis=1)
     if net._predicts_labels() or net.classes is not None or not has_label_columns(net):
         return columns
     classes = net.classes_  # which are outputs themselves
-    if proba.ndim != 2 or len(classes) != proba.shape[1] or not are_column_indices(classes):
+    is_whole = proba.ndim != 2 or len(classes) != proba.shape[1] or not is_auto(net)
+    if is_whole or not are_column_indices(classes):
         return columns
-    return classes.astype(columns.dtype)[columns]
+    return as_type(look_up(columns, classes), 'int64')
 
 
 # ---------------------------------------------------------------------- logarithms, and decisions
 
 
+def _tells_probabilities(net: Any, losses: tuple[Any, ...]) -> bool:
+    """Tell whether a net has the probabilities that follow from one of these criteria."""
+    # what a predict_proba of the user's own changes would be missing
+    return is_auto(net) and is_stock(net.predict_proba) and is_loss(criterion_of(net), losses)
+
+
 def _has_log_proba(net: Any) -> bool:
-    return is_auto(net) and is_loss(criterion_of(net), CLASS_INDEX_LOSSES)
+    return _tells_probabilities(net, CLASS_INDEX_LOSSES)
 
 
 def _has_decisions(net: Any) -> bool:
-    return _has_log_proba(net) or (is_auto(net) and is_loss(criterion_of(net), LOGIT_LOSSES))
+    return _tells_probabilities(net, (*CLASS_INDEX_LOSSES, *LOGIT_LOSSES))
 
 
 def _has_binary_loss(net: Any) -> bool:
-    return is_auto(net) and is_loss(criterion_of(net), (*LOGIT_LOSSES, *BCE_LOSSES))
+    return _tells_probabilities(net, (*LOGIT_LOSSES, *BCE_LOSSES))
 
 
 class LogProbaMixin:
@@ -137,7 +147,7 @@ class LogProbaMixin:
             One column for each of ``classes_``.
 
         """
-        return _array_of(self, X, self._log_proba)
+        return _values_of(self, X, self._log_proba)
 
     @available_if(_has_decisions)
     def decision_function(self: Any, X: Any) -> np.ndarray:
@@ -155,8 +165,8 @@ class LogProbaMixin:
 
         """
         if not _has_log_proba(self):
-            return _array_of(self, X, lambda output: output)
-        log_proba = self.predict_log_proba(X)
+            return _values_of(self, X, lambda output: output)
+        log_proba: np.ndarray = self.predict_log_proba(X)
         is_binary = log_proba.ndim == 2 and log_proba.shape[1] == 2
         return log_proba[:, 1] - log_proba[:, 0] if is_binary else log_proba
 
@@ -170,8 +180,12 @@ class BinaryLogProbaMixin:
     @available_if(_has_binary_loss)
     def predict_log_proba(self: Any, X: Any) -> np.ndarray:
         """Return the logarithms of the probabilities of both labels, array of shape (n, 2)."""
-        logits = torch.as_tensor(_array_of(self, X, self._logit))
-        return F.logsigmoid(torch.stack((-logits, logits), dim=1)).numpy()
+
+        def log_proba(output: torch.Tensor) -> torch.Tensor:
+            logit = self._logit(output)
+            return F.logsigmoid(torch.stack((-logit, logit), dim=1))
+
+        return _values_of(self, X, log_proba)
 
     @available_if(_has_binary_loss)
     def decision_function(self: Any, X: Any) -> np.ndarray:
@@ -187,13 +201,13 @@ class BinaryLogProbaMixin:
             Greater than 0 where ``predict`` returns the second label.
 
         """
-        logits = _array_of(self, X, self._logit)
-        odds = torch.logit(torch.tensor(float(self.threshold), dtype=torch.float64))
-        return logits - logits.dtype.type(odds.item())
+        odds = torch.logit(torch.tensor(float(self.threshold), dtype=torch.float64)).item()
+        return _values_of(self, X, lambda output: self._logit(output) - odds)
 
 
-def _array_of(net: Any, X: Any, function: Callable[[Any], Any]) -> np.ndarray:
-    """Return a function of the outputs for all rows, as one array."""
+def _values_of(net: Any, X: Any, function: Callable[[Any], Any]) -> Any:
+    """Return a function of the outputs for all rows, in one array, or a tensor for a tensor."""
     net.check_is_fitted()
     with torch.no_grad(), observing_at_once(net):
-        return concatenated_array(function(first_of(out)) for out in net.forward_iter(X))
+        outputs = net.forward_iter(X, **where_results_are(X))
+        return joined_results(X, (function(first_of(output)) for output in outputs))

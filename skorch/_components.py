@@ -216,6 +216,7 @@ class ComponentsMixin(BaseEstimator):
                 self._configure_added_callbacks(settings)
 
     def _initialize_module(self, reason: str | None = None) -> None:
+        vars(self).pop('_casts_integers_', None)  # of the module that was there before
         self._initialize_components('module', self.initialize_module, reason)
 
     def _initialize_criterion(self, reason: str | None = None) -> None:

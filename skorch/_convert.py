@@ -316,6 +316,30 @@ def cast_floating(X: Any, dtype: torch.dtype | None) -> Any:
     return _map_nested(X, cast)
 
 
+def cast_integers(X: Any, dtype: torch.dtype) -> Any:
+    """Cast every tensor of integers or booleans to a type.
+
+    Parameters
+    ----------
+    X : object
+        Tensor; mappings, lists and tuples of such. Other objects stay as they are.
+    dtype : torch.dtype
+        A floating type.
+
+    Returns
+    -------
+    object
+        Of the same type as ``X``.
+
+    """
+
+    def cast(x: Any) -> Any:
+        is_number = isinstance(x, torch.Tensor) and not (x.is_floating_point() or x.is_complex())
+        return x.to(dtype) if is_number else x
+
+    return _map_nested(X, cast)
+
+
 def _tensor_to_numpy(X: torch.Tensor) -> np.ndarray:
     if X.layout is not torch.strided:
         X = X.to_dense()

@@ -164,16 +164,17 @@ def plain_targets(y: Any) -> np.ndarray | None:
 
 
 def checked_labels(net: Any, y: Any, soft: bool = False) -> Any:
-    """Check the targets of a classifier; a column of labels becomes one-dimensional.
+    """Check the targets of a classifier.
 
     Parameters
     ----------
     net : NeuralNet
-        Its criterion tells whether labels are needed.
+        With a loss of the user's own it takes any targets.
     y : object
         Anything but arrays, lists, data frames and series is returned as it is.
     soft : bool
-        Whether values between 0 and 1 may be probabilities of the label.
+        Whether there is one output: values between 0 and 1 may be probabilities of the label, and a
+        column of labels becomes one-dimensional.
 
     Raises
     ------
@@ -187,23 +188,23 @@ def checked_labels(net: Any, y: Any, soft: bool = False) -> Any:
 
     """
     y = as_array_if_bare(y)
-    targets, criterion = plain_targets(y), net.criterion_
-    if targets is None:
+    targets = plain_targets(y)
+    if targets is None or not has_stock_loss(net):
         return y
-    has_labels = is_loss(criterion, CLASS_INDEX_LOSSES) or soft
-    if targets.ndim == 2 and targets.shape[1] == 1 and has_labels:
+    if soft and targets.ndim == 2 and targets.shape[1] == 1:
         y = targets = column_or_1d(y, warn=True)
-    if targets.ndim == 1 and targets.dtype.kind == 'f' and is_stock_loss(criterion):
+    if targets.ndim == 1 and targets.dtype.kind == 'f':
         assert_all_finite(targets, input_name='y')
         if not (soft and targets.size and targets.min() >= 0 and targets.max() <= 1):
             check_classification_targets(targets)
     return y
 
 
-def is_stock_loss(criterion: Any) -> bool:
-    """Tell the losses of torch that are for labels, or for one number each."""
-    losses = (*CLASS_INDEX_LOSSES, *ELEMENTWISE_LOSSES)
-    return is_loss(criterion, losses) and not has_own_forward(criterion)
+def has_stock_loss(net: Any) -> bool:
+    """Tell whether a net has a loss of torch that is for labels, or for one number each."""
+    criterion = net.criterion_
+    is_known = is_loss(criterion, (*CLASS_INDEX_LOSSES, *ELEMENTWISE_LOSSES))
+    return is_known and not has_own_forward(criterion) and is_stock(net.get_loss)
 
 
 def checked_numbers(net: Any, y: Any) -> Any:
@@ -217,7 +218,7 @@ def checked_numbers(net: Any, y: Any) -> Any:
     """
     y = as_array_if_bare(y)
     targets = plain_targets(y)
-    if targets is None or not is_stock_loss(net.criterion_):
+    if targets is None or not has_stock_loss(net):
         return y
     if targets.dtype == object:
         y = targets = targets.astype('float64')

@@ -16,6 +16,7 @@ from torch import nn
 
 from skorch._loss_kinds import (
     BCE_LOSSES,
+    CLASS_INDEX_LOSSES,
     CROSS_ENTROPY_LOSSES,
     ELEMENTWISE_LOSSES,
     LOGIT_LOSSES,
@@ -241,20 +242,24 @@ def _targets_beyond_one(seen: Seen) -> Finding:
     )
 
 
-def _column_for_flat_output(seen: Seen) -> Finding:
+def _column_of_targets(seen: Seen) -> Finding:
     y_pred, y_true = seen.y_pred, seen.y_true
-    if y_pred.ndim != 1 or y_true.ndim != 2 or y_true.shape[1] != 1:
+    if y_true.ndim != 2 or y_true.shape[1] != 1 or len(y_true) != len(y_pred):
+        return None
+    is_flat = y_pred.ndim == 1  # one number for each row
+    is_of_classes = y_pred.ndim == 2 and is_loss(seen.criterion, CLASS_INDEX_LOSSES)
+    if not is_flat and not (is_of_classes and y_pred.shape[1] > 1):
         return None
     return DataConversionWarning(
-        'A column-vector y was passed when a 1d array was expected: y has shape (n, 1), and the '
-        'output of the module (n,). Pass y.ravel().'
+        f'A column-vector y was passed when a 1d array was expected: the targets have shape (n, 1) '
+        f'for an output of shape {("n", *y_pred.shape[1:])}. Pass y.ravel().'.replace("'", '')
     )
 
 
 _RULES: tuple[tuple[tuple[Any, ...], tuple[Callable[[Seen], Finding], ...]], ...] = (
     (CROSS_ENTROPY_LOSSES, (_probabilities_for_logits, _several_labels_for_softmax)),
     (NLL_LOSSES, (_no_class_indices, _no_log_probabilities)),
-    (ELEMENTWISE_LOSSES, (_column_for_flat_output,)),
+    ((*CLASS_INDEX_LOSSES, *ELEMENTWISE_LOSSES), (_column_of_targets,)),
     (PROBABILITY_LOSSES, (_targets_beyond_one,)),
     (LOGIT_LOSSES, (_probabilities_for_sigmoid,)),
     (BCE_LOSSES, (_logits_for_probabilities,)),

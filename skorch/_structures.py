@@ -13,7 +13,8 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence
 
-from skorch._convert import cast_floating, to_numpy
+from skorch._convert import cast_floating, cast_integers, to_numpy
+from skorch._indexing import flatten
 
 # Name that torch.compile gives to a module inside the one that it makes.
 COMPILED = '_orig_mod'
@@ -247,17 +248,19 @@ def grad_mode(enabled: bool) -> AbstractContextManager[Any]:
     return _AS_BEFORE if torch.is_grad_enabled() is enabled else torch.set_grad_enabled(enabled)
 
 
-def are_refused_integers(x: Any, error: RuntimeError) -> bool:
-    """Tell whether an error of a module is about integers that a floating point layer got."""
-    if not isinstance(x, torch.Tensor) or x.is_floating_point() or x.is_complex():
-        return False
-    return 'dtype' in str(error) or 'should be the same' in str(error)
+def has_integers(x: Any) -> bool:
+    """Tell whether there is a tensor of integers or booleans in an input."""
+    return any(
+        not (each.is_floating_point() or each.is_complex())
+        for each in flatten(x.values() if isinstance(x, Mapping) else [x])
+        if isinstance(each, torch.Tensor)
+    )
 
 
 def integers_as_floating(x: Any, module: Any) -> Any:
-    """Cast a tensor of integers to the dtype of a module's parameters."""
-    is_integer = isinstance(x, torch.Tensor) and not (x.is_floating_point() or x.is_complex())
-    return x.to(first_floating_dtype(module) or torch.get_default_dtype()) if is_integer else x
+    """Cast all tensors of integers in an input to the dtype of a module's parameters."""
+    dtype = first_floating_dtype(module) or torch.get_default_dtype()
+    return cast_integers(x, dtype)
 
 
 def floating_dtypes(x: Any) -> set[torch.dtype]:

@@ -15,10 +15,10 @@ from skorch._class_columns import (
     BinaryLogProbaMixin,
     LogProbaMixin,
     criterion_of,
-    predicted_columns,
+    predicted_outputs,
     with_class_columns,
 )
-from skorch._data_checks import checked_labels, is_stock_loss
+from skorch._data_checks import checked_labels, has_stock_loss
 from skorch._estimator_docs import get_neural_net_binary_clf_doc, get_neural_net_clf_doc
 from skorch._label_learning import LabelsMixin
 from skorch._labels import (
@@ -263,7 +263,7 @@ class NeuralNetClassifier(LogProbaMixin, _Classifier):
     def _is_label_type(self, labels: np.ndarray) -> bool:
         # continuous targets have been refused, so that these are labels such as 1.0 and 2.0
         is_label = labels.dtype.kind == 'f' and is_loss(self.criterion_, CLASS_INDEX_LOSSES)
-        return is_discrete(labels) or (is_label and is_stock_loss(self.criterion_))
+        return is_discrete(labels) or (is_label and has_stock_loss(self))
 
     def _output_for_criterion(self, y_pred: Any) -> Any:
         """Return logarithms for NLLLoss also where the module returns probabilities."""
@@ -326,7 +326,7 @@ class NeuralNetClassifier(LogProbaMixin, _Classifier):
         if self._predicts_labels():
             # a predict_proba of the user's own may return more columns than there are labels
             proba = proba[:, : len(self.classes_)]
-        return self._decode_labels(predicted_columns(self, proba))
+        return self._decode_labels(predicted_outputs(self, proba))
 
 
 class NeuralNetBinaryClassifier(BinaryLogProbaMixin, _Classifier):

@@ -17,7 +17,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from skorch import _batching, _persistence, _randomness
-from skorch._array_api import concatenated_tensor, device_of_results
+from skorch._array_api import joined_results, where_results_are
 from skorch._checks import backward, callable_param, made, number_of_epochs, split_in_two
 from skorch._components import ComponentsMixin, is_loss_function
 from skorch._convert import is_on_cpu, rows_to_array
@@ -51,17 +51,15 @@ from skorch._run_state import load_run_state, run_state
 from skorch._search_threads import epochs_to_train
 from skorch._seeding import NOTHING, making, seed_of, splitting
 from skorch._structures import (
-    are_refused_integers,
     as_floating,
     concatenate,
-    concatenated_array,
     detached,
     first_of,
     given_params,
     grad_mode,
+    has_integers,
     in_groups,
     integers_as_floating,
-    rows_if_large,
     set_mode,
     switchable_parts,
     with_arguments,
@@ -782,13 +780,17 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
             fit_params = to_device(self._params_of_forward(fit_params), self.device)
         try:
             return self._call_module(x, fit_params)
-        except RuntimeError as exc:
-            if not are_refused_integers(x, exc):
+        except (RuntimeError, TypeError, ValueError) as exc:
+            if not has_integers(x):
                 raise
-            # only the module knows whether its integers are measured values or indices
+            error = exc
+        # only the module knows whether its integers are measured values or indices
+        try:
             y_pred = self._call_module(integers_as_floating(x, self.module_), fit_params)
-            self._casts_integers_ = True
-            return y_pred
+        except Exception:
+            raise error from None
+        self._casts_integers_ = True
+        return y_pred
 
     def _call_module(self, x: Any, fit_params: dict[str, Any]) -> Any:
         if type(x) is not torch.Tensor and isinstance(x, Mapping):
@@ -896,15 +898,10 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
         # an evaluation_step of the user's own may need gradients
         is_own = not (is_stock(self.evaluation_step) and is_stock(self.forward_iter))
         with grad_mode(is_own and torch.is_grad_enabled()), observing_at_once(self):
-            place = device_of_results(X)
-            where = {} if place is None else {'device': place}
-            outputs: Iterator[Any] = map(first_of, self.forward_iter(X, training=False, **where))
+            outputs: Iterator[Any] = map(first_of, self.forward_iter(X, **where_results_are(X)))
             if is_row_by_row(nonlinearity):
                 outputs = in_groups(outputs)
-            outputs = map(nonlinearity, outputs)
-            if place is not None:
-                return concatenated_tensor(outputs, place)
-            return concatenated_array(outputs, rows_if_large(X))
+            return joined_results(X, map(nonlinearity, outputs))
 
     def _get_predict_nonlinearity(self) -> Callable[[Any], Any]:
         self.check_is_fitted()
@@ -920,7 +917,8 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Return minus the loss on some data, so that a greater score is a better one.
 
-        Classifiers return the accuracy, regressors the coefficient of determination.
+        Classifiers return the accuracy, regressors the coefficient of determination, and so do
+        subclasses with one of scikit-learn's mixins, on whichever side it stands.
 
         Parameters
         ----------
@@ -934,7 +932,11 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
         float
 
         """
-        return -float(np.mean(loss_scoring(self, X, y, sample_weight)))
+        given = given_params(sample_weight=sample_weight)
+        score_of_mixin = getattr(super(), 'score', None)
+        if score_of_mixin is not None:
+            return float(score_of_mixin(X, y, **given))
+        return -float(np.mean(loss_scoring(self, X, y, **given)))
 
     def trim_for_prediction(self) -> None:
         """Drop all that prediction does not need; the net cannot be trained any more."""

@@ -168,8 +168,8 @@ def test_columns_of_polars(dtype, null, module, make):
     rows, expected = values(map(bool, column) if dtype == 'Boolean' else column, null)
     kind = pl.Decimal(10, 2) if dtype == 'Decimal' else getattr(pl, dtype)
     frame = polars_frame().with_columns(pl.Series('c', rows).cast(kind))
-    found = make(module).initialize().predict_proba(frame)
-    plain = make().initialize().predict_proba(expected)
+    found = make(module, allow_nan=True).initialize().predict_proba(frame)
+    plain = make(allow_nan=True).initialize().predict_proba(expected)
     np.testing.assert_allclose(found, plain, atol=1e-6)
     assert np.isnan(found).any() == (null is None)
 
@@ -359,7 +359,7 @@ def test_nullable_columns(dtype, module, with_missing, whole_batches, make):
     frame = nullable(dtype, with_missing)
     column = (np.arange(N) % 2).astype('float32')
     column[::5] = np.nan if with_missing else column[::5]
-    net = make(module, whole_batches=whole_batches).initialize()
+    net = make(module, whole_batches=whole_batches, allow_nan=True).initialize()
     found = net.predict_proba(frame)
     expected = net.predict_proba(pandas_frame().assign(c=column))
     np.testing.assert_allclose(found, expected, atol=1e-6)
@@ -369,7 +369,7 @@ def test_nullable_columns(dtype, module, with_missing, whole_batches, make):
     ('with_missing', 'expected'), [(False, torch.int64), (True, torch.float32)]
 )
 def test_dtype_of_a_nullable_column_does_not_depend_on_the_batch(with_missing, expected, make):
-    net = make(Dtypes, batch_size=1).initialize()
+    net = make(Dtypes, batch_size=1, allow_nan=True).initialize()
     for _ in net.forward_iter(nullable('Int64', with_missing)):
         assert net.module_.seen[2] is expected
 

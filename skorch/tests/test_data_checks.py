@@ -9,7 +9,9 @@ import pytest
 import sklearn
 import torch
 from scipy import sparse
+from sklearn.base import ClassifierMixin
 from sklearn.exceptions import DataConversionWarning
+from sklearn.metrics import get_scorer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import get_tags
@@ -213,6 +215,31 @@ def test_targets_that_are_not_finite(make, X, wrap, bad, text):
             make(cls).fit(X, wrap(target))
 
 
+@pytest.mark.parametrize('cls', [NeuralNetClassifier, NeuralNetRegressor])
+def test_an_own_get_loss_takes_any_targets(make, X, cls):
+    class Masked(cls):
+        def get_loss(self, y_pred, y_true, *args, **kwargs):
+            shapes.add(tuple(y_true.shape[1:]))
+            known = ~torch.isnan(y_true)
+            return (y_pred[:, :1][known] - y_true[known]).square().mean()
+
+    shapes = set()
+    target = np.where(X[:, 1:2] > 0, X[:, :1], np.nan).astype('float32')
+    net = make(Masked, module__n_out=2, train_split=None, criterion=nn.CrossEntropyLoss)
+    net.set_params(callbacks='disable').fit(X, target)
+    assert np.isfinite(net.history[:, 'train_loss']).all()
+    assert shapes == {(1,)}
+
+
+def test_sequences_of_one_label(make, X, y):
+    class Sequence(Linear):
+        def forward(self, X):
+            return super().forward(X)[:, :, None]
+
+    net = make(module=Sequence, callbacks='disable').fit(X, y[:, None])
+    assert np.isfinite(net.history[-1, 'train_loss'])
+
+
 def test_a_loss_of_the_users_own_may_mask_targets(make, X):
     class Masked(nn.Module):
         def forward(self, y_pred, y_true):
@@ -352,6 +379,43 @@ def test_no_decisions_where_the_loss_tells_no_probabilities(make, settings):
     net = make(**settings)
     assert not hasattr(net, 'decision_function')
     assert not hasattr(net, 'predict_log_proba')
+
+
+@pytest.mark.parametrize('threshold', [None, 0.5])
+def test_no_decisions_beside_probabilities_of_the_users_own(make, X, y, threshold):
+    cls = NeuralNetClassifier if threshold is None else NeuralNetBinaryClassifier
+
+    class Inverted(cls):
+        def predict_proba(self, X):
+            return 1 - super().predict_proba(X)
+
+    settings = {'module__n_out': 2} if threshold is None else {'module__n_out': 1}
+    criterion = nn.CrossEntropyLoss if threshold is None else nn.BCEWithLogitsLoss
+    net = make(Inverted, criterion=criterion, max_epochs=20, lr=0.5, **settings).fit(X, y)
+    assert not hasattr(net, 'decision_function')
+    assert not hasattr(net, 'predict_log_proba')
+    assert get_scorer('roc_auc')(net, X, y) < 0.1
+
+
+def test_a_nonlinearity_of_the_users_own_returns_any_columns(make, X, y):
+    def wide(output):
+        return torch.cat((output, output[:, :1]), 1)
+
+    net = make(predict_nonlinearity=wide).fit(X, y)
+    assert net.predict_proba(X).shape == (N, 3)
+
+
+@pytest.mark.parametrize('is_last', [True, False])
+def test_score_of_a_mixin(make, X, y, is_last):
+    bases = (NeuralNet, ClassifierMixin) if is_last else (ClassifierMixin, NeuralNet)
+
+    class Own(*bases):
+        def predict(self, X):
+            return self.predict_proba(X).argmax(1)
+
+    net = make(Own, criterion=nn.CrossEntropyLoss, module__n_out=2).fit(X, y)
+    assert net.score(X, y) == (net.predict(X) == y).mean()
+    assert net.score(X, y, sample_weight=y == 0) == (net.predict(X) == y)[y == 0].mean()
 
 
 def test_score_of_a_net_of_no_task(make, X):

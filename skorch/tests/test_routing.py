@@ -291,7 +291,7 @@ def test_weights_of_all_kinds(values):
         ([1, np.inf, 1], 3, ValueError, r'finite weights.*got inf'),
         (['1', '2', '3'], 3, TypeError, r'needs numbers, got a list of dtype <U1'),
         ([1, 2, 3], None, ValueError, r'needs data with a length'),
-        ([0, 0, 0], 3, ValueError, r'is 0 for all rows'),
+        ([0, 0, 0], 3, ValueError, r'is zero for all rows'),
     ],
 )
 def test_weights_that_cannot_be_used(values, n_rows, error, message):

@@ -1196,7 +1196,9 @@ def test_same_training_with_labels():
 @pytest.mark.parametrize('y', [TABLE[:, :1], TABLE[:, 0].copy(), TABLE[:, 0].astype('float64')])
 def test_same_training_of_a_regressor(y):
     assert_same_training(
-        lambda w: net_of(w, NeuralNetRegressor, criterion=nn.MSELoss, module__n_out=1, lr=0.01),
+        lambda w: net_of(
+            w, NeuralNetRegressor, criterion=nn.MSELoss, module__n_out=1, lr=0.01, preflight=False
+        ),
         TABLE,
         y,
     )

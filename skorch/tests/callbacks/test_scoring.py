@@ -275,9 +275,9 @@ def test_none_uses_the_method_score(make, data):
     assert net.history[-1, 'score'] == pytest.approx(net.score(X, y))
 
 
-def test_none_needs_a_method_score(make, data):
-    with pytest.raises(TypeError, match='score'):
-        make(NeuralNet, callbacks=[EpochScoring(None)]).fit(*data)
+def test_none_takes_the_loss_of_a_net_of_no_task(make, data):
+    net = make(NeuralNet, callbacks=[EpochScoring(None, name='score')]).fit(*data)
+    assert net.history[-1, 'score'] == pytest.approx(-net.history[-1, 'valid_loss'], rel=1e-4)
 
 
 # ---------------------------------------------------------------------------------- labels

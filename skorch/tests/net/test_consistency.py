@@ -271,6 +271,65 @@ def test_integers_are_measured_values_for_floating_point_layers(classifier_data,
     np.testing.assert_array_equal(nets[0].predict_proba(counts), nets[1].predict_proba(counts))
 
 
+FIRST_LAYERS = {
+    'batch norm': lambda: nn.BatchNorm1d(20),
+    'softplus': nn.Softplus,
+    'dropout': lambda: nn.Dropout(0.1),
+    'layer norm': lambda: nn.LayerNorm(20),
+}
+
+
+@pytest.mark.parametrize('first', FIRST_LAYERS)
+@pytest.mark.parametrize('by_name', [False, True])
+def test_integers_for_first_layers_of_any_kind(classifier_data, first, by_name):
+    X, y = classifier_data
+
+    class Module(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = nn.Sequential(FIRST_LAYERS[first](), nn.Linear(20, 2))
+
+        def forward(self, X):
+            return self.layers(X)
+
+    counts = (10 * X).astype('int64')
+    net = make(Module).fit({'X': counts} if by_name else counts, y)
+    assert np.isfinite(net.history[-1, 'train_loss'])
+
+
+def test_an_error_of_the_module_is_told_where_integers_are_not_to_blame(classifier_data):
+    X, y = classifier_data
+
+    class Broken(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embedding, self.layer = nn.Embedding(10, 2), nn.Linear(2, 2)
+
+        def forward(self, X):
+            return self.layer(self.embedding(X[:, 0]).double())
+
+    with pytest.raises(RuntimeError, match='Double'):
+        make(Broken).fit(np.clip(3 * X + 5, 0, 9).astype('int64'), y)
+
+
+def test_a_new_module_is_asked_anew_for_integers(classifier_data):
+    X, y = classifier_data
+
+    class Bag(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.bag = nn.EmbeddingBag(10, 2)
+
+        def forward(self, X):
+            return self.bag(X)
+
+    tokens = np.clip(3 * X + 5, 0, 9).astype('int64')
+    net = make().fit(tokens, y)
+    module = Bag
+    net.set_params(module=module).partial_fit(tokens, y)
+    assert np.isfinite(net.history[-1, 'train_loss'])
+
+
 def test_integers_stay_what_they_are_for_embeddings(classifier_data):
     X, y = classifier_data
     seen = set()
