@@ -64,8 +64,12 @@ def columns_of_classes(net: Any, n_outputs: int) -> np.ndarray | None:
     if not has_label_columns(net) or len(net.classes_) >= n_outputs:
         return None
     classes = net.classes_
-    if net._predicts_labels() or net.classes is not None or not are_column_indices(classes):
+    if net._predicts_labels():
         return np.arange(len(classes))
+    if net.classes is not None or not are_column_indices(classes):  # which only name the outputs
+        known = net.classes_inferred_
+        is_named = are_column_indices(known) and known.max(initial=-1) < len(classes)
+        return np.arange(len(classes)) if is_named else None
     return classes.astype(np.intp) if classes.max() < n_outputs else None
 
 

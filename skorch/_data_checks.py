@@ -17,10 +17,10 @@ from sklearn.utils import assert_all_finite, check_array, column_or_1d, get_tags
 from sklearn.utils.multiclass import check_classification_targets
 from torch.utils.data import DataLoader
 
-from skorch._convert import rows_to_array
+from skorch._convert import rows_to_array, to_numpy
 from skorch._features import check_features, columns_go_by_name, has_columns, is_frame
 from skorch._frames import frame_to_array, numeric_columns
-from skorch._indexing import is_ndframe
+from skorch._indexing import is_ndframe, is_pandas_ndframe
 from skorch._loss_kinds import (
     CLASS_INDEX_LOSSES,
     ELEMENTWISE_LOSSES,
@@ -82,9 +82,17 @@ def _are_plain_values(net: Any, X: Any) -> bool:
 
 
 def _as_numbers(net: Any, X: Any) -> Any:
-    """Return an array of objects as one of numbers, unless the user's own code collates it."""
-    if not (isinstance(X, np.ndarray) and X.dtype == object):
+    """Return X as numbers that torch takes, objects unless the user's own code collates them."""
+    if is_pandas_ndframe(X):
+        return X.infer_objects() if any(dtype.kind == 'O' for dtype in X.dtypes) else X
+    if not isinstance(X, np.ndarray):
         return X
+    if isinstance(X, np.matrix):
+        raise TypeError('np.matrix is not supported. Convert X by numpy.asarray.')
+    if X.dtype.char in 'gG':  # of more digits than torch has
+        X = X.astype('complex128' if X.dtype.kind == 'c' else 'float64')
+    if X.dtype != object:
+        return np.ascontiguousarray(X) if min(X.strides) < 0 else X
     for name in ('iterator_train', 'iterator_valid'):
         if getattr(net, name) is not DataLoader or f'{name}__collate_fn' in vars(net):
             return X
@@ -171,7 +179,7 @@ def checked_labels(net: Any, y: Any, soft: bool = False) -> Any:
     net : NeuralNet
         With a loss of the user's own it takes any targets.
     y : object
-        Anything but arrays, lists, data frames and series is returned as it is.
+        Anything but arrays, tensors, lists, data frames and series is returned as it is.
     soft : bool
         Whether there is one output: values between 0 and 1 may be probabilities of the label, and a
         column of labels becomes one-dimensional.
@@ -188,11 +196,11 @@ def checked_labels(net: Any, y: Any, soft: bool = False) -> Any:
 
     """
     y = as_array_if_bare(y)
-    targets = plain_targets(y)
+    targets = to_numpy(y) if type(y) is torch.Tensor else plain_targets(y)
     if targets is None or not has_stock_loss(net):
         return y
     if soft and targets.ndim == 2 and targets.shape[1] == 1:
-        y = targets = column_or_1d(y, warn=True)
+        y = targets = column_or_1d(targets, warn=True)
     if targets.ndim == 1 and targets.dtype.kind == 'f':
         assert_all_finite(targets, input_name='y')
         if not (soft and targets.size and targets.min() >= 0 and targets.max() <= 1):

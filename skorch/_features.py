@@ -100,6 +100,8 @@ def check_features(net: Any, X: Any, reset: bool) -> None:
         return
     if not reset and not is_pandas_ndframe(X) and is_integer(X):
         return
+    if not reset and is_frame(X) and columns_go_by_name(vars(net).get('module_'), X.columns):
+        return  # in any order, and forward itself tells which ones it needs
     if _is_known_width(net, X, reset):
         return
     if isinstance(X, list):

@@ -229,9 +229,12 @@ def class_weight_by_code(
     Raises
     ------
     ValueError
-        If there is not one label per row.
+        If there is not one label per row, or if a weight is negative or not finite, or all are 0.
+    TypeError
+        If the weights are neither a dict nor 'balanced'.
 
     """
+    _check_class_weight(class_weight)
     if y.ndim != 1:
         raise ValueError(
             f'class_weight needs one label per row, but y has shape {y.shape}. Leave '
@@ -253,7 +256,26 @@ def class_weight_by_code(
     for label, weight in dict(class_weight).items():
         if label in known:
             weights[known[label]] = weight
+    if not weights[present].any():
+        raise ValueError(
+            f'class_weight is 0 for each label in y, so that there is nothing to train on, got '
+            f'{dict(class_weight)!r}.'
+        )
     return weights
+
+
+def _check_class_weight(class_weight: Any) -> None:
+    if isinstance(class_weight, str) and class_weight == 'balanced':
+        return
+    if not isinstance(class_weight, Mapping):
+        raise TypeError(
+            f"class_weight takes 'balanced' or a dict from label to weight, got {class_weight!r}."
+        )
+    weights = np.array(list(class_weight.values()), dtype='float64')
+    if not (np.isfinite(weights) & (weights >= 0)).all():
+        raise ValueError(
+            f'class_weight needs finite weights of at least 0, got {dict(class_weight)!r}.'
+        )
 
 
 def unknown_labels_message(labels: Sequence[Any], classes: np.ndarray) -> str:

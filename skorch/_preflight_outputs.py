@@ -92,6 +92,13 @@ def _range_of(values: torch.Tensor) -> tuple[float, float]:
     return lowest.item(), highest.item()
 
 
+def _tolerance_of(values: torch.Tensor) -> float:
+    """Return by how much a sum of probabilities of this type may differ from 1."""
+    if values.dtype.itemsize >= 4:
+        return _ROUNDING
+    return 20 * _ROUNDING + 2 * values.shape[1] * torch.finfo(values.dtype).eps
+
+
 def last_function(y_pred: torch.Tensor, functions: dict[str, str]) -> str | None:
     """Return which of these functions gave the values of an output, as its graph tells.
 
@@ -125,8 +132,7 @@ def _probabilities_for_logits(seen: Seen) -> Finding:
     lowest, highest = _range_of(y_pred)
     if lowest < 0 or highest > 1 + _ROUNDING:
         return None
-    tolerance = _ROUNDING if y_pred.dtype.itemsize >= 4 else 20 * _ROUNDING
-    if sum_to_one(y_pred, tolerance):
+    if sum_to_one(y_pred, _tolerance_of(y_pred)):
         return (
             'The module returns probabilities: those of the classes sum to 1 in each row. But '
             'CrossEntropyLoss takes logits and applies softmax itself, so that the net learns '
@@ -162,9 +168,10 @@ def _no_log_probabilities(seen: Seen) -> Finding:
     if y_pred.ndim < 2:
         return None
     lowest, highest = _range_of(y_pred)
+    tolerance = _tolerance_of(y_pred)
     if highest <= _ROUNDING:
-        return None if sum_to_one(y_pred.exp()) else _LOGS_OF_NOTHING
-    if lowest >= 0 and highest <= 1 + _ROUNDING and sum_to_one(y_pred):
+        return None if sum_to_one(y_pred.exp(), tolerance) else _LOGS_OF_NOTHING
+    if lowest >= 0 and highest <= 1 + _ROUNDING and sum_to_one(y_pred, tolerance):
         return (
             'The module returns probabilities, but NLLLoss takes their logarithms. Let forward '
             'return log_softmax instead of softmax, or use NeuralNetClassifier, which takes the '
@@ -199,11 +206,13 @@ def _probabilities_for_sigmoid(seen: Seen) -> Finding:
     function = last_function(seen.y_pred, _PROBABILITY_FUNCTIONS | _LOG_FUNCTIONS)
     if function is None:
         return None
+    is_log = function in _LOG_FUNCTIONS.values()
+    bounds = 'below 0.5' if is_log else 'between 0.5 and 0.73 or so'
+    rest = '.' if is_log else ', or use criterion=torch.nn.BCELoss, which takes them.'
     return (
         f'The module ends in {function}, but the criterion takes logits and applies the sigmoid '
-        f'itself, so that probabilities stay between 0.5 and 0.73 or so. Remove '
-        f'{function} at the end of forward, or use criterion=torch.nn.BCELoss, which takes '
-        f'probabilities.'
+        f'itself, so that probabilities stay {bounds}. Remove {function} at the end of '
+        f'forward{rest}'
     )
 
 
@@ -248,6 +257,8 @@ def _column_of_targets(seen: Seen) -> Finding:
         return None
     is_flat = y_pred.ndim == 1  # one number for each row
     is_of_classes = y_pred.ndim == 2 and is_loss(seen.criterion, CLASS_INDEX_LOSSES)
+    if is_of_classes and y_true.is_floating_point():
+        return None  # what stands in the place of targets where a dataset has none
     if not is_flat and not (is_of_classes and y_pred.shape[1] > 1):
         return None
     return DataConversionWarning(

@@ -300,6 +300,13 @@ def test_classes_that_do_not_contain_the_labels_only_name_them(make, three, name
     assert (net.predict(X) == codes).mean() > 0.9
 
 
+def test_classes_that_name_some_outputs_take_none_away(make, three):
+    X, codes = three
+    net = make(classes=[0, 1]).fit(X, codes)
+    assert net.predict_proba(X).shape == (N, 3)
+    assert (net.predict(X) == codes).mean() > 0.9
+
+
 @pytest.mark.parametrize(
     ('labels', 'classes', 'missing'),
     [(['a', 'b', 'c'], ['a', 'x', 'y'], r"\['b', 'c'\]"), ([5, 6, 7], [5, 6], r'\[7\]')],
@@ -707,7 +714,7 @@ def test_class_weight_and_sample_weight_multiply(make, three):
 def test_class_weight_in_a_binary_classifier(make_binary, two):
     X, codes = two
     y = np.array(['n', 'y'])[codes]
-    net = make_binary(class_weight={'n': 0.0}).fit(X, y)
+    net = make_binary(class_weight={'n': 0.0, 'y': 1.0}).fit(X, y)
     assert (net.predict(X) == 'y').mean() > 0.7
 
 

@@ -134,8 +134,7 @@ def test_a_module_may_take_missing_values(make, X, y, way):
     elif way == 'config':
         context = sklearn.config_context(assume_finite=True)
     else:
-        pack = {'tensor': torch.as_tensor, 'dataset': Dataset, 'named': lambda X: {'X': X}}
-        data = pack[way](X)
+        data = {'tensor': torch.as_tensor(X), 'dataset': Dataset(X, y), 'named': {'X': X}}[way]
     with context:
         assert np.isfinite(net.fit(data, y).predict_proba(data)).all()
 
@@ -169,6 +168,27 @@ def test_numbers_as_objects_are_numbers(make, X, y):
     torch.manual_seed(0)
     net = make().fit(X.astype(object), y)
     np.testing.assert_array_equal(net.predict_proba(X.astype(object)), expected)
+
+
+ODD = {
+    'negative strides': lambda X: np.ascontiguousarray(X[:, ::-1])[:, ::-1],
+    'long double': lambda X: X.astype(np.longdouble),
+    'frame of objects': lambda X: pd.DataFrame(X.astype('float64').astype(object)),
+}
+
+
+@pytest.mark.parametrize('kind', ODD)
+def test_arrays_that_torch_does_not_take(make, X, y, kind):
+    predictions = []
+    for data in (X, ODD[kind](X)):
+        torch.manual_seed(0)
+        predictions.append(make().fit(data, y).predict_proba(data))
+    np.testing.assert_allclose(*predictions, atol=1e-6)
+
+
+def test_matrices_are_refused(make, X, y):
+    with pytest.raises(TypeError, match=r'np.matrix is not supported'):
+        make().fit(X.view(np.matrix), y)
 
 
 def test_an_object_that_is_no_number(make, X, y):
@@ -226,7 +246,9 @@ def test_an_own_get_loss_takes_any_targets(make, X, cls):
     shapes = set()
     target = np.where(X[:, 1:2] > 0, X[:, :1], np.nan).astype('float32')
     net = make(Masked, module__n_out=2, train_split=None, criterion=nn.CrossEntropyLoss)
-    net.set_params(callbacks='disable').fit(X, target)
+    if cls is NeuralNetClassifier:
+        net.set_params(callbacks__valid_acc=None)
+    net.fit(X, target)
     assert np.isfinite(net.history[:, 'train_loss']).all()
     assert shapes == {(1,)}
 
@@ -236,7 +258,7 @@ def test_sequences_of_one_label(make, X, y):
         def forward(self, X):
             return super().forward(X)[:, :, None]
 
-    net = make(module=Sequence, callbacks='disable').fit(X, y[:, None])
+    net = make(module=Sequence, callbacks__valid_acc=None).fit(X, y[:, None])
     assert np.isfinite(net.history[-1, 'train_loss'])
 
 
@@ -268,6 +290,28 @@ def test_a_column_of_targets_for_a_flat_output_is_told(make, X, as_column):
     with contextlib.nullcontext() if as_column else told:
         net.fit(X, X[:, :1])
     assert net.predict(X).shape == ((N, 1) if as_column else (N,))
+
+
+@pytest.mark.parametrize('cls', [NeuralNetClassifier, NeuralNetBinaryClassifier])
+def test_a_tensor_of_labels_in_a_column(make, X, y, cls):
+    with pytest.warns(DataConversionWarning, match='column-vector y'):
+        net = make(cls).fit(X, torch.as_tensor(y)[:, None])
+    assert net.predict(X).shape == (N,)
+
+
+@pytest.mark.parametrize(
+    ('class_weight', 'error', 'text'),
+    [
+        ({0: -1, 1: 1}, ValueError, 'finite weights of at least 0'),
+        ({0: np.nan, 1: 1}, ValueError, 'finite weights of at least 0'),
+        ({0: 0, 1: 0}, ValueError, 'is 0 for each label'),
+        ([1, 2], TypeError, "takes 'balanced' or a dict"),
+        ('bal', TypeError, "takes 'balanced' or a dict"),
+    ],
+)
+def test_class_weights_that_cannot_be_used(make, X, y, class_weight, error, text):
+    with pytest.raises(error, match=text):
+        make(class_weight=class_weight).fit(X, y)
 
 
 def test_bare_targets(make, X, y):
@@ -307,6 +351,18 @@ def test_base_class_requires_no_target(make):
     tags = get_tags(make(NeuralNet, criterion=nn.MSELoss))
     assert tags.estimator_type is None
     assert not tags.target_tags.required
+
+
+def test_columns_by_name_have_any_order(make, X, y):
+    class ByName(Linear):
+        def forward(self, a, b, c=None):
+            return super().forward(torch.cat([a, b], 1))
+
+    frame = pd.DataFrame(X, columns=list('abc'))
+    net = make(module=ByName).fit(frame, y)
+    for names in ('cba', 'ab'):
+        predictions = net.predict_proba(frame[list(names)])
+        np.testing.assert_array_equal(predictions, net.predict_proba(frame))
 
 
 def test_features_in_a_pipeline(make, X, y):
