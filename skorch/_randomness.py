@@ -32,7 +32,6 @@ from skorch._generators import (
     unpacked_state,
 )
 from skorch._seeding import (
-    NOTHING,
     PREDICTION,
     STATE,
     TRAINING,
@@ -46,6 +45,7 @@ from skorch._seeding import (
     is_predicting,
     is_seed,
     next_key,
+    no_context,
     passes_before,
     predicting_at_once,
     seed_of,
@@ -147,7 +147,7 @@ def _begin_training(net: Any) -> None:
 def validating(net: Any) -> AbstractContextManager[None]:
     """Draw from the stream of a pass over the validation data if the net has a seed."""
     if not has_seeded_training(net):
-        return NOTHING
+        return no_context
     seed: Any = seed_of(net)
     return stream_of(net, seed, *next_key(seed, VALIDATION))
 
@@ -181,7 +181,7 @@ def observing(net: Any) -> AbstractContextManager[None]:
         return stream_of_prediction(owner, seed)
     training = training_now()
     if not isinstance(training, UnseededTraining) or training.is_observed:
-        return NOTHING
+        return no_context
     return training.observing()
 
 
@@ -196,9 +196,9 @@ def observing_at_once(net: Any) -> AbstractContextManager[None]:
         return predicting_at_once(owner)
     training = training_now()
     if not isinstance(training, UnseededTraining):
-        return NOTHING
+        return no_context
     if training.is_observed or training.stays_observed:
-        return NOTHING
+        return no_context
     return training.observing_at_once()
 
 

@@ -36,7 +36,7 @@ INITIALIZATION, SPLIT, SHUFFLING, TRAINING, VALIDATION, PREDICTION, CALLBACK = r
 _NAMES = {SHUFFLING: 'shuffling', VALIDATION: 'validation'}
 _N_WORDS = 4  # of the seed that is drawn from a generator, 32 bits each
 
-NOTHING: AbstractContextManager[None] = contextlib.nullcontext()
+no_context: AbstractContextManager[None] = contextlib.nullcontext()
 
 
 def words_of(random_state: Any) -> list[int]:
@@ -329,7 +329,7 @@ def stream_of_prediction(net: Any, seed: dict[str, Any]) -> AbstractContextManag
     if at_once is None or at_once[0] is not net or is_inside(net, PREDICTION):
         return stream
     at_once[1].enter_context(stream)
-    return NOTHING
+    return no_context
 
 
 class ContinuedStream:
@@ -375,17 +375,17 @@ def initializing(net: Any, part: str = '') -> AbstractContextManager[None]:
     """Draw from the stream with which a part of a net is made, each time the same one."""
     seed = seed_of(net)
     if seed is None:
-        return NOTHING
+        return no_context
     key = (INITIALIZATION, zlib.crc32(part.encode()))
     if not is_inside(net, INITIALIZATION):
         return stream_of(net, seed, *key)
     begin(seed, key)
-    return NOTHING
+    return no_context
 
 
 def making(net: Any) -> AbstractContextManager[None]:
     """Keep the generators where a net is initialized, by code of a subclass as well."""
-    return NOTHING if getattr(net, 'random_state', None) is None else _made(net)
+    return no_context if getattr(net, 'random_state', None) is None else _made(net)
 
 
 @contextlib.contextmanager
@@ -401,4 +401,4 @@ def _made(net: Any) -> Iterator[None]:
 def splitting(net: Any) -> AbstractContextManager[None]:
     """Draw from the stream of the split, so that it is the same for the same data."""
     seed = seed_of(net)
-    return NOTHING if seed is None else stream_of(net, seed, SPLIT)
+    return no_context if seed is None else stream_of(net, seed, SPLIT)
