@@ -32,7 +32,9 @@ from skorch._generators import (
     unpacked_state,
 )
 from skorch._seeding import (
+    INITIALIZATION,
     PREDICTION,
+    RESUMES,
     STATE,
     TRAINING,
     VALIDATION,
@@ -40,8 +42,10 @@ from skorch._seeding import (
     Training,
     begin,
     exchanged,
+    forget_random_state,
     has_seeded_training,
     initializing,
+    is_inside,
     is_predicting,
     is_seed,
     next_key,
@@ -56,7 +60,6 @@ from skorch._seeding import (
     within_training,
 )
 
-_RESUMES = '_resumes_random_state_'
 _END = object()
 
 
@@ -154,7 +157,8 @@ def validating(net: Any) -> AbstractContextManager[None]:
 
 def starting_anew(net: Any) -> AbstractContextManager[None]:
     """Forget what was drawn before, and draw from the streams with which a net is made."""
-    forget_random_state(net)
+    if not is_inside(net, INITIALIZATION):  # else `making` did, and has drawn the seed
+        forget_random_state(net)
     return initializing(net)
 
 
@@ -302,12 +306,6 @@ def note_new_seed(net: Any, random_state: Any) -> None:
         forget_random_state(net)
 
 
-def forget_random_state(net: Any) -> None:
-    """Let a net that starts anew draw from the global generators as they are, or from its seed."""
-    for name in (STATE, _RESUMES):
-        vars(net).pop(name, None)
-
-
 def forget_training_state(net: Any) -> None:
     """Forget where training went on; the seed stays, as predictions draw from it."""
     seed = seed_of(net)
@@ -326,14 +324,14 @@ def take_part(net: Any, rank: int) -> None:
 def resume_when_trained(net: Any) -> None:
     """Let a net that was opened from a file train on with the random numbers that it noted."""
     if is_random_state(vars(net).get(STATE)):
-        vars(net)[_RESUMES] = True
+        vars(net)[RESUMES] = True
     else:
         forget_random_state(net)
 
 
 def resume_random_state(net: Any) -> None:
     """Set the generators to what an opened net noted, once, when it trains on."""
-    if not vars(net).pop(_RESUMES, False):
+    if not vars(net).pop(RESUMES, False):
         return
     noted, training = vars(net)[STATE], training_of(net)
     # with a seed training has begun so, unless a callback has loaded another state since
