@@ -32,8 +32,9 @@ from skorch._generators import (
     unpacked_state,
 )
 from skorch._seeding import (
-    NOTHING,
+    INITIALIZATION,
     PREDICTION,
+    RESUMES,
     STATE,
     TRAINING,
     VALIDATION,
@@ -41,11 +42,14 @@ from skorch._seeding import (
     Training,
     begin,
     exchanged,
+    forget_random_state,
     has_seeded_training,
     initializing,
+    is_inside,
     is_predicting,
     is_seed,
     next_key,
+    no_context,
     passes_before,
     predicting_at_once,
     seed_of,
@@ -56,7 +60,6 @@ from skorch._seeding import (
     within_training,
 )
 
-_RESUMES = '_resumes_random_state_'
 _END = object()
 
 
@@ -147,14 +150,15 @@ def _begin_training(net: Any) -> None:
 def validating(net: Any) -> AbstractContextManager[None]:
     """Draw from the stream of a pass over the validation data if the net has a seed."""
     if not has_seeded_training(net):
-        return NOTHING
+        return no_context
     seed: Any = seed_of(net)
     return stream_of(net, seed, *next_key(seed, VALIDATION))
 
 
 def starting_anew(net: Any) -> AbstractContextManager[None]:
     """Forget what was drawn before, and draw from the streams with which a net is made."""
-    forget_random_state(net)
+    if not is_inside(net, INITIALIZATION):  # else `making` did, and has drawn the seed
+        forget_random_state(net)
     return initializing(net)
 
 
@@ -181,7 +185,7 @@ def observing(net: Any) -> AbstractContextManager[None]:
         return stream_of_prediction(owner, seed)
     training = training_now()
     if not isinstance(training, UnseededTraining) or training.is_observed:
-        return NOTHING
+        return no_context
     return training.observing()
 
 
@@ -196,9 +200,9 @@ def observing_at_once(net: Any) -> AbstractContextManager[None]:
         return predicting_at_once(owner)
     training = training_now()
     if not isinstance(training, UnseededTraining):
-        return NOTHING
+        return no_context
     if training.is_observed or training.stays_observed:
-        return NOTHING
+        return no_context
     return training.observing_at_once()
 
 
@@ -302,12 +306,6 @@ def note_new_seed(net: Any, random_state: Any) -> None:
         forget_random_state(net)
 
 
-def forget_random_state(net: Any) -> None:
-    """Let a net that starts anew draw from the global generators as they are, or from its seed."""
-    for name in (STATE, _RESUMES):
-        vars(net).pop(name, None)
-
-
 def forget_training_state(net: Any) -> None:
     """Forget where training went on; the seed stays, as predictions draw from it."""
     seed = seed_of(net)
@@ -326,14 +324,14 @@ def take_part(net: Any, rank: int) -> None:
 def resume_when_trained(net: Any) -> None:
     """Let a net that was opened from a file train on with the random numbers that it noted."""
     if is_random_state(vars(net).get(STATE)):
-        vars(net)[_RESUMES] = True
+        vars(net)[RESUMES] = True
     else:
         forget_random_state(net)
 
 
 def resume_random_state(net: Any) -> None:
     """Set the generators to what an opened net noted, once, when it trains on."""
-    if not vars(net).pop(_RESUMES, False):
+    if not vars(net).pop(RESUMES, False):
         return
     noted, training = vars(net)[STATE], training_of(net)
     # with a seed training has begun so, unless a callback has loaded another state since

@@ -36,7 +36,7 @@ def epochs_to_train(n_epochs: int) -> Iterable[int]:
     """
     if threading.current_thread() is threading.main_thread() or not inside_search():
         return range(n_epochs)
-    parallel = _of_main_thread()
+    parallel = _parallel_of_this_thread()
     return range(n_epochs) if parallel is None else _until_given_up(n_epochs, parallel)
 
 
@@ -58,16 +58,26 @@ def _until_given_up(n_epochs: int, parallel: Any) -> Iterator[int]:
         _TRAINING.pop(thread, None)
 
 
-def _of_main_thread() -> Any:
-    """Return the ``joblib.Parallel`` in which the main thread waits, or None."""
+def _parallel_of_this_thread() -> Any:
+    """Return the ``joblib.Parallel`` in which the main thread waits for this one, or None.
+
+    The main thread may be in any other as well, which tells nothing about this thread.
+
+    """
     frame = sys._current_frames().get(threading.main_thread().ident or 0)
     while frame is not None:
         if frame.f_globals.get('__name__') == 'joblib.parallel':
             found = frame.f_locals.get('self')
-            if hasattr(found, '_aborting'):
+            if hasattr(found, '_aborting') and _has_this_thread(found):
                 return found
         frame = frame.f_back
     return None
+
+
+def _has_this_thread(parallel: Any) -> bool:
+    """Tell whether this thread is one of those that joblib has started for a call."""
+    pool = getattr(getattr(parallel, '_backend', None), '_pool', None)
+    return threading.current_thread() in (getattr(pool, '_pool', None) or ())
 
 
 def _wait_for_threads() -> None:

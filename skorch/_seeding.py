@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -28,15 +27,17 @@ from skorch._generators import (
     seed_generators,
     set_random_state,
 )
+from skorch._turns import Turns
 
 STATE = '_random_state_'
+RESUMES = '_resumes_random_state_'
 
 # First number of the key of each stream. They decide about results and stay as they are.
 INITIALIZATION, SPLIT, SHUFFLING, TRAINING, VALIDATION, PREDICTION, CALLBACK = range(7)
 _NAMES = {SHUFFLING: 'shuffling', VALIDATION: 'validation'}
 _N_WORDS = 4  # of the seed that is drawn from a generator, 32 bits each
 
-NOTHING: AbstractContextManager[None] = contextlib.nullcontext()
+no_context: AbstractContextManager[None] = contextlib.nullcontext()
 
 
 def words_of(random_state: Any) -> list[int]:
@@ -91,6 +92,12 @@ def seed_of(net: Any) -> dict[str, Any] | None:
     return noted['seed']
 
 
+def forget_random_state(net: Any) -> None:
+    """Let a net that starts anew draw from the global generators as they are, or from its seed."""
+    for name in (STATE, RESUMES):
+        vars(net).pop(name, None)
+
+
 def is_seed(value: Any) -> bool:
     """Tell whether a value is what :func:`seed_of` returns."""
     if value is None:
@@ -126,40 +133,6 @@ def passes_before(seed: dict[str, Any]) -> int:
 # ----------------------------------------------------------------------------- streams in use
 
 _SHORT = 1e-3  # seconds in which a thread that waits takes its turn
-
-
-class Turns:
-    """Whose turn it is to put a stream in the place of the generators, which all threads share."""
-
-    def __init__(self) -> None:
-        self.lock = threading.RLock()
-        self.waiting: set[int] = set()
-
-    @contextlib.contextmanager
-    def taken(self) -> Iterator[None]:
-        """Wait for the turn of this thread, and have it inside."""
-        if not self.lock.acquire(blocking=False):
-            thread = threading.get_ident()
-            self.waiting.add(thread)
-            try:
-                self.lock.acquire()
-            finally:
-                self.waiting.discard(thread)
-        try:
-            yield
-        finally:
-            self.lock.release()
-
-    @contextlib.contextmanager
-    def left(self) -> Iterator[None]:
-        """Leave the turn to others inside, and wait for the next one."""
-        self.lock.release()
-        try:
-            yield
-        finally:
-            self.lock.acquire()
-
-
 _turns = Turns()
 
 
@@ -226,7 +199,8 @@ def in_turns(batches: Iterable[Any]) -> Iterator[Any]:
 
     """
     for batch in batches:
-        if _turns.waiting and is_inside_training_only():
+        if _turns.waiting and _turns.are_wanted() and is_inside_training_only():
+            _turns.regain()
             with generators_kept(), _turns.left():
                 time.sleep(_SHORT)
         yield batch
@@ -269,7 +243,10 @@ def exchanged(install: Callable[[], None]) -> Iterator[None]:
     """Put others in the place of the global generators, which afterwards are as before."""
     with _turns.taken(), generators_kept() as outside, suspended(outside):
         install()
-        yield
+        try:
+            yield
+        finally:
+            _turns.regain()
 
 
 def is_inside(net: Any, *key: int) -> bool:
@@ -329,7 +306,7 @@ def stream_of_prediction(net: Any, seed: dict[str, Any]) -> AbstractContextManag
     if at_once is None or at_once[0] is not net or is_inside(net, PREDICTION):
         return stream
     at_once[1].enter_context(stream)
-    return NOTHING
+    return no_context
 
 
 class ContinuedStream:
@@ -375,17 +352,25 @@ def initializing(net: Any, part: str = '') -> AbstractContextManager[None]:
     """Draw from the stream with which a part of a net is made, each time the same one."""
     seed = seed_of(net)
     if seed is None:
-        return NOTHING
+        return no_context
     key = (INITIALIZATION, zlib.crc32(part.encode()))
     if not is_inside(net, INITIALIZATION):
         return stream_of(net, seed, *key)
     begin(seed, key)
-    return NOTHING
+    return no_context
 
 
 def making(net: Any) -> AbstractContextManager[None]:
-    """Keep the generators where a net is initialized, by code of a subclass as well."""
-    return NOTHING if getattr(net, 'random_state', None) is None else _made(net)
+    """Keep the generators where a net is initialized, by code of a subclass as well.
+
+    The seed is drawn before. Drawn inside from the global generator of numpy, it would be put back.
+
+    """
+    if getattr(net, 'random_state', None) is None:
+        return no_context
+    forget_random_state(net)
+    seed_of(net)
+    return _made(net)
 
 
 @contextlib.contextmanager
@@ -401,4 +386,4 @@ def _made(net: Any) -> Iterator[None]:
 def splitting(net: Any) -> AbstractContextManager[None]:
     """Draw from the stream of the split, so that it is the same for the same data."""
     seed = seed_of(net)
-    return NOTHING if seed is None else stream_of(net, seed, SPLIT)
+    return no_context if seed is None else stream_of(net, seed, SPLIT)

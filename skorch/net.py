@@ -49,7 +49,7 @@ from skorch._rowparams import (
 )
 from skorch._run_state import load_run_state, run_state
 from skorch._search_threads import epochs_to_train
-from skorch._seeding import NOTHING, making, seed_of, splitting
+from skorch._seeding import making, no_context, seed_of, splitting
 from skorch._structures import (
     as_floating,
     concatenate,
@@ -514,10 +514,10 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
         is_quiet = nobody_listens(self, training)
         make_step = step_of(self, step_fn, fit_params, is_quiet)
         batches = batches_of_pass(self, iterator) if training else iterator
-        if weighs_triples(self):
-            batches = map(with_weights_of_dataset, batches)
-        apart = NOTHING if training else validating(self)
+        apart = no_context if training else validating(self)
         with watching_losses(self, prefix) as watch, apart:
+            if weighs_triples(self):
+                batches = map(with_weights_of_dataset, batches)  # begins the pass, which draws
             for batch in batches:
                 if is_quiet:
                     self.history.new_batch()

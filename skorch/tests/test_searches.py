@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import secrets
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import threading
 import time
 from pathlib import Path
 
@@ -221,6 +223,33 @@ def test_interrupt_ends_the_whole_search(backend, n_jobs, kind, to_group, tmp_pa
     assert all(name.startswith('error-KeyboardInterrupt') for name in errors)
     if n_jobs == 1 or backend == 'threading':
         assert len(errors) == n_jobs  # worker processes are killed
+
+
+class Waiting(Callback):
+    """Tell that training has begun, and let it go on when others are done."""
+
+    begun, may_go_on = threading.Event(), threading.Event()
+
+    def on_epoch_begin(self, net, **kwargs):
+        self.begun.set()
+        assert self.may_go_on.wait(60)
+
+
+def test_search_in_a_thread_does_not_end_with_a_call_of_joblib_in_the_main_thread(data):
+    scores = []
+    net = make_net().set_params(callbacks=[Waiting()])
+    thread = threading.Thread(target=lambda: scores.append(cross_val_score(net, *data, cv=2)))
+
+    def begin():
+        if not thread.ident:
+            thread.start()
+        assert Waiting.begun.wait(60)
+
+    joblib.Parallel(n_jobs=2, backend='threading')([joblib.delayed(begin)()])
+    gc.collect()
+    Waiting.may_go_on.set()
+    thread.join()
+    assert np.array_equal(scores[0], cross_val_score(make_net(), *data, cv=2))
 
 
 # ---------------------------------------------------------------------------------- fits that fail

@@ -28,6 +28,7 @@ LEVELS = [
         '_randomness',
         '_rowparams',
         '_generators',
+        '_turns',
         '_seeding',
     ],
     ['utils', 'dataset', 'history', 'setter', 'scoring'],

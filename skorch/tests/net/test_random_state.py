@@ -7,6 +7,8 @@ import importlib.util
 import pickle
 import random
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
@@ -15,6 +17,7 @@ import torch
 from joblib import Parallel, delayed
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, ShuffleSplit, cross_val_predict
+from sklearn.utils import check_random_state
 from torch import nn
 from torch.utils.data import DataLoader, Sampler
 
@@ -24,6 +27,7 @@ from skorch import (
     NeuralNetBinaryClassifier,
     NeuralNetClassifier,
     NeuralNetRegressor,
+    _turns,
 )
 from skorch.callbacks import (
     BatchScoring,
@@ -38,7 +42,7 @@ from skorch.callbacks import (
     ProgressBar,
 )
 from skorch.dataset import Dataset, ValidSplit
-from skorch.exceptions import StopTraining
+from skorch.exceptions import SkorchWarning, StopTraining
 from skorch.helper import predefined_split
 from skorch.scoring import loss_scoring
 from skorch.tests.naming import name_of
@@ -330,6 +334,20 @@ def test_generators_are_drawn_from(make):
     assert not np.array_equal(first, weights_of(net.fit(X, Y)))
     # a clone has a copy of the generator as it is now
     assert_same(clone(net).fit(X, Y), net.fit(X, Y))
+
+
+@pytest.mark.parametrize('method', ['initialize', 'fit', 'partial_fit'])
+def test_seed_from_the_global_generator_of_numpy_is_drawn(method):
+    def made():
+        net = net_of(random_state=check_random_state(None))
+        getattr(net, method)(*(() if method == 'initialize' else (X, Y)))
+        return weights_of(net)
+
+    scramble()
+    first, second = made(), made()
+    scramble()
+    assert np.array_equal(made(), first)
+    assert not np.array_equal(first, second)
 
 
 @pytest.mark.parametrize('value', [-1, 1.5, 'seed', np.random, torch.Generator()], ids=name_of)
@@ -733,6 +751,93 @@ def test_prediction_need_not_wait_for_a_training_in_another_thread():
     training.join()
     assert np.array_equal(seen[0], other.predict_proba(X))
     assert_same(net, net_of(max_epochs=len(net.history)).fit(X, Y))
+
+
+def in_pool(function):
+    return Parallel(n_jobs=2, backend='threading')(delayed(function)() for _ in range(3))
+
+
+def in_executor(function):
+    with ThreadPoolExecutor(2) as pool:
+        return [future.result() for future in [pool.submit(function) for _ in range(3)]]
+
+
+def in_thread(function):
+    seen = []
+    thread = threading.Thread(target=lambda: seen.append(function()))
+    thread.start()
+    thread.join()
+    return seen
+
+
+def in_thread_of_thread(function):
+    return in_thread(lambda: in_thread(function)[0])
+
+
+def in_polled_thread(function):
+    polls, seen = [], []
+
+    def call():
+        while not polls:  # to start a thread is to wait for it
+            time.sleep(0.001)
+        seen.append(function())
+
+    threading.Thread(target=call).start()
+    while not seen:
+        polls.append(True)
+        time.sleep(0.001)
+    return seen
+
+
+class WaitsItself(NeuralNetClassifier):
+    """Waits in a method of its own, which draws from no stream of callbacks."""
+
+    def on_epoch_end(self, net, **kwargs):
+        super().on_epoch_end(net, **kwargs)
+        self.seen_.append(in_thread(lambda: self.predict_proba(X)))
+
+
+WAYS_TO_WAIT = [in_pool, in_executor, in_thread, in_thread_of_thread]
+
+
+@pytest.mark.parametrize('wait_for', WAYS_TO_WAIT, ids=name_of)
+@pytest.mark.parametrize('trains', [False, True], ids=['predicts', 'trains'])
+def test_callback_may_wait_for_threads_that_use_nets(wait_for, trains, plain):
+    def use(net):
+        return weights_of(net_of().fit(X, Y)) if trains else net.predict_proba(X)
+
+    def look(net, **kwargs):
+        expected = use(net)
+        for seen in wait_for(lambda: use(net)):
+            assert np.array_equal(seen, expected)
+
+    before = states()
+    net = net_of(callbacks=[Call('on_epoch_end', look)]).fit(X, Y)
+    assert states() == before
+    assert_same(net, plain['all'])
+
+
+def test_method_of_the_net_may_wait_for_threads_that_use_it(plain):
+    net = net_of(cls=WaitsItself)
+    net.seen_ = []
+    assert_same(net.fit(X, Y), plain['all'])
+    assert np.array_equal(net.seen_[-1][0], net.predict_proba(X))
+
+
+def test_thread_goes_on_with_a_warning_if_the_other_shows_no_sign_of_life(monkeypatch):
+    """No function that waits is seen where code polls."""
+    monkeypatch.setattr(_turns, '_PATIENCE', 0.5)
+    seen = []
+
+    def look(net, **kwargs):
+        seen.extend(in_polled_thread(lambda: net.predict_proba(X)))
+
+    net = net_of(callbacks=[Call('on_train_end', look)], max_epochs=1)
+    with pytest.warns(
+        SkorchWarning, match=r'waited for 0\.5 seconds for its turn.*in_polled_thread'
+    ):
+        net.fit(X, Y)
+    assert np.array_equal(seen[0], net.predict_proba(X))
 
 
 # ------------------------------------------------------------------------ the global generators
