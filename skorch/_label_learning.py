@@ -30,7 +30,7 @@ from skorch._labels import (
 from skorch._loss_kinds import has_own_code, ignored_label
 from skorch._routing import is_stock
 from skorch._structures import first_of
-from skorch._triples import as_pairs, weighs_triples
+from skorch._triples import as_pair, as_pairs, weighs_triples
 from skorch.dataset import Dataset, ValidSplit
 from skorch.utils import is_dataset
 
@@ -168,6 +168,7 @@ class LabelsMixin:
             with all_rows_in_order():
                 iterator = self.get_iterator(row, training=False)
             batch = next(iter(iterator))
+            batch = as_pair(batch) if weighs_triples(self) else batch
             output = first_of(self.evaluation_step(batch))
         except Exception:
             return None  # training will meet the same error and report it

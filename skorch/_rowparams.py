@@ -91,6 +91,19 @@ def weight_of(batch: Any) -> Any:
     return rows_of(batch).get('sample_weight')
 
 
+def weight_in_step(batch: Any, fit_params: Mapping[str, Any]) -> Any:
+    """Return the weights of the rows of a batch that a step was called with, or None.
+
+    An overriding step may hand on a plain pair, which has the weights that came with the batch of
+    the step, or those of its own rows, if it is a part of that batch.
+
+    """
+    if isinstance(batch, RowBatch):
+        return weight_of(batch)
+    weight = _CURRENT.get().sample_weight
+    return None if weight is None else fit_params.get('sample_weight', weight)
+
+
 class RowBatch(list):
     """A batch ``[Xi, yi]`` that also carries the rows of per-row fit parameters.
 

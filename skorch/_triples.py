@@ -16,16 +16,23 @@ from skorch.dataset import unpack_data
 def weighs_triples(net: Any) -> bool:
     """Tell whether a net takes the third value of an item as the weight of the row.
 
-    One whose training steps are overridden may make anything of it.
+    One whose steps are overridden, or chosen by a ``run_single_epoch`` of its own, may make
+    anything of it.
 
     """
-    return net._weighs_rows and is_stock(net.train_step) and is_stock(net.train_step_single)
+    return pass_weighs_triples(net, net.run_single_epoch)
 
 
-def pairs_only(net: Any, batch: Any) -> Any:
-    """Return a batch without its weights if the net takes the third value for these."""
+def pass_weighs_triples(net: Any, step_fn: Callable[..., Any]) -> bool:
+    """Tell whether a pass whose batches go to ``step_fn`` takes the third value as weights."""
+    steps = (step_fn, net.train_step, net.train_step_single, net.validation_step)
+    return net._weighs_rows and all(map(is_stock, steps))
+
+
+def as_pair(batch: Any) -> Any:
+    """Return a batch (X, y, weight) without its weights; others as they are."""
     is_triple = isinstance(batch, (list, tuple)) and len(batch) == 3
-    return batch[:2] if is_triple and weighs_triples(net) else batch
+    return batch[:2] if is_triple else batch
 
 
 def with_code(item: Any, encode: Callable[[Any], Any]) -> tuple[Any, ...]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch.utils.data import Subset, TensorDataset
 
+from skorch._data_checks import checked_X
 from skorch._features import check_features
 from skorch._indexing import multi_indexing
 from skorch._routing import as_weights
@@ -93,7 +94,7 @@ def validation_dataset(net: Any, y: Any, validation_data: Any) -> Any:
         use.append(True)
     X, y_valid, weight = parts_of(validation_data)
     with _saying_what_it_is_about():
-        _check_against_training(net, X, y, y_valid)
+        X, y_valid = _checked(net, X, y, y_valid)
         if not is_dataset(X) and not callable(net.dataset):
             raise ValueError(
                 f'the net has the dataset {net.dataset!r}, which holds other data. Pass a dataset '
@@ -147,22 +148,21 @@ def _saying_what_it_is_about() -> Iterator[None]:
         raise TypeError(f'In validation_data: {exc}') from exc
 
 
-def _check_against_training(net: Any, X: Any, y: Any, y_valid: Any) -> None:
-    """Raise if columns or labels differ from those of the training data."""
-    if not is_dataset(X):
-        check_features(net, X, reset=False)
-        if y is not None and y_valid is None:
-            raise ValueError('there is no y, but fit got one. Pass (X, y).')
-    else:
-        inner = X
-        while isinstance(inner, Subset):
-            inner = inner.dataset
-        if isinstance(inner, Dataset) and not has_own_items(inner):
-            check_features(net, inner.X, reset=False)
-        y_valid = _told_targets(X) if y_valid is None else y_valid
+def _checked(net: Any, X: Any, y: Any, y_valid: Any) -> tuple[Any, Any]:
+    """Return X and targets, checked as those of ``fit`` and against them."""
+    if y is not None and y_valid is None and not is_dataset(X):
+        raise ValueError('there is no y, but fit got one. Pass (X, y).')
+    X, y_valid = checked_X(net, X, training=False), net._checked_targets(y_valid)
+    inner = X
+    while isinstance(inner, Subset):
+        inner = inner.dataset
+    if isinstance(inner, Dataset) and not has_own_items(inner):
+        check_features(net, inner.X, reset=False)
+    told = _told_targets(X) if y_valid is None and is_dataset(X) else y_valid
     # of nets without labels, any targets will do
-    if y_valid is not None and hasattr(net, '_check_validation_targets'):
-        net._check_validation_targets(y_valid)
+    if told is not None and hasattr(net, '_check_validation_targets'):
+        net._check_validation_targets(told)
+    return X, y_valid
 
 
 def _told_targets(dataset: Any) -> Any:

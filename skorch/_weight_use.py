@@ -1,4 +1,4 @@
-"""Notice where sample weights were given and nothing used them."""
+"""Notice where sample weights were given and nothing used them, or where all of them are zero."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from skorch._endings import warn_user
 from skorch._routing import TRAINING_METHODS, is_stock
 from skorch._rowparams import noting_use
 from skorch._signatures import accepted_by
+from skorch._triples import weighs_triples
 from skorch.exceptions import StopTraining
+
+_WEIGHT = 'train_batch_weight'
 
 
 def takes_weights(net: Any) -> bool:
@@ -28,7 +31,10 @@ def use_of_weights(net: Any, fit_params: Mapping[str, Any]) -> Iterator[None]:
     computes the loss in its own way.
 
     """
-    if fit_params.get('sample_weight') is None or takes_weights(net):
+    is_given = fit_params.get('sample_weight') is not None
+    # a dataset gives weights only to the steps of the base class, so get_loss alone can lose them
+    may_be_lost = is_given or (not is_stock(net.get_loss) and weighs_triples(net))
+    if not may_be_lost or takes_weights(net):
         yield
         return
     before = len(net.history)
@@ -36,16 +42,44 @@ def use_of_weights(net: Any, fit_params: Mapping[str, Any]) -> Iterator[None]:
         try:
             yield
         except StopTraining:
-            _check(net, use, before)
+            _check(net, use, before, is_given)
             raise
-        _check(net, use, before)
+        _check(net, use, before, is_given)
 
 
-def _check(net: Any, use: list[bool], before: int) -> None:
+def _check(net: Any, use: list[bool], before: int, is_given: bool) -> None:
     if use or len(net.history) == before:
         return
-    warn_user(
-        f'sample_weight had no effect: {type(net).__name__} overrides methods in a way that keeps '
-        f'the weights from the loss. Let get_split_datasets, get_iterator and get_loss call those '
-        f'of the base class, or name sample_weight in the method that uses it.'
-    )
+    if is_given:
+        warn_user(
+            f'sample_weight had no effect: {type(net).__name__} overrides methods in a way that '
+            f'keeps the weights from the loss. Let get_split_datasets, get_iterator and get_loss '
+            f'call those of the base class, or name sample_weight in the method that uses it.'
+        )
+    elif any(_WEIGHT in row for row in net.history[before, 'batches']):
+        warn_user(
+            f'The weights of the dataset had no effect: {type(net).__name__} overrides get_loss in '
+            f'a way that leaves them out. Let it call get_loss of the base class, or let the '
+            f'dataset return (X, y).'
+        )
+
+
+def refuse_zero_weights(history: Any, figures: Mapping[str, Any]) -> None:
+    """Raise if no row of a pass over the training data had a weight above 0.
+
+    Parameters
+    ----------
+    history : History
+    figures : dict
+        Those of the last batch. Only if its weights are zero, too, the history is read.
+
+    Raises
+    ------
+    ValueError
+
+    """
+    if figures.get('batch_weight', 1) == 0 and not any(history[-1, 'batches', :, _WEIGHT]):
+        raise ValueError(
+            'The weights of all rows are zero, so there is nothing to train on. Give a weight '
+            'above 0 to some rows of the training data, or leave the weights out.'
+        )

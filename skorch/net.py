@@ -45,7 +45,7 @@ from skorch._rowparams import (
     computing_loss_with,
     loss_arguments,
     row_params,
-    weight_of,
+    weight_in_step,
 )
 from skorch._run_state import load_run_state, run_state
 from skorch._search_threads import epochs_to_train
@@ -64,9 +64,9 @@ from skorch._structures import (
     switchable_parts,
     with_arguments,
 )
-from skorch._triples import pairs_only, weighs_triples, with_weights_of_dataset
+from skorch._triples import as_pair, pass_weighs_triples, weighs_triples, with_weights_of_dataset
 from skorch._validation_data import split_datasets, validation_dataset
-from skorch._weight_use import use_of_weights
+from skorch._weight_use import refuse_zero_weights, use_of_weights
 from skorch.callbacks import EpochTimer, PassthroughScoring, PrintLog
 from skorch.dataset import Dataset, ValidSplit, get_len, unpack_data  # noqa: F401  likewise
 from skorch.exceptions import (  # noqa: F401  programs import these from here
@@ -514,11 +514,11 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
         is_quiet = nobody_listens(self, training)
         make_step = step_of(self, step_fn, fit_params, is_quiet)
         batches = batches_of_pass(self, iterator) if training else iterator
+        weighs = pass_weighs_triples(self, step_fn)
+        figures: dict[str, Any] = {}
         apart = no_context if training else validating(self)
         with watching_losses(self, prefix) as watch, apart:
-            if weighs_triples(self):
-                batches = map(with_weights_of_dataset, batches)  # begins the pass, which draws
-            for batch in batches:
+            for batch in map(with_weights_of_dataset, batches) if weighs else batches:
                 if is_quiet:
                     self.history.new_batch()
                 else:
@@ -536,6 +536,8 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
                 batch_count += 1
                 del step  # its graph, before the next one is built
         self.history.record(f'{prefix}_batch_count', batch_count)
+        if training:
+            refuse_zero_weights(self.history, figures)
 
     def _finished_batch(self, batch: Any, step: Any, training: bool) -> tuple[Any, Any, Any]:
         """Return batch and step as callbacks see them, and the figures for the history."""
@@ -721,7 +723,7 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
             loss = self.get_loss(y_pred, yi, X=Xi, training=training)
         else:
             for_criterion = self._params_of_criterion(fit_params)
-            with computing_loss_with(weight_of(batch), for_criterion):
+            with computing_loss_with(weight_in_step(batch, fit_params), for_criterion):
                 loss = self.get_loss(y_pred, yi, X=Xi, training=training)
         return {'loss': loss, 'y_pred': y_pred}
 
@@ -750,7 +752,7 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
 
         """
         self.check_is_fitted()
-        Xi, _ = unpack_data(pairs_only(self, batch))
+        Xi, _ = unpack_data(batch)
         with grad_mode(training):
             self._set_training(training)
             return self.infer(Xi)
@@ -859,6 +861,8 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
             iterator = self.get_iterator(dataset, training=False)
         with observing(self):
             batches = _batching.iterate(iterator, torch_kept=seed_of(self) is not None)
+        if weighs_triples(self):
+            batches = map(as_pair, batches)
         outputs = (self.evaluation_step(batch, training=training) for batch in batches)
         for y_pred in observing_each(self, outputs):
             yield to_device(y_pred, device=device)

@@ -10,7 +10,7 @@ import torch
 from skorch._checks import backward
 from skorch._losses import noting_norms
 from skorch._optimizer_steps import needs_closure
-from skorch._rowparams import computing_loss_with, weight_of
+from skorch._rowparams import computing_loss_with, weight_in_step
 from skorch._structures import first_of, inner_module
 from skorch.callbacks import Callback
 from skorch.callbacks.scoring import ScoringBase
@@ -81,10 +81,10 @@ class SharedStepsMixin(_Net):
             return super()._forward_step(batch, training, fit_params)
         Xi, _ = unpack_data(batch)
         y_pred = _rows.first_rows(self.infer(Xi, **fit_params), size, own)
-        batch = _rows.first_rows(batch, size, own)
-        Xi, yi = unpack_data(batch)
+        weight = _rows.first_rows(weight_in_step(batch, fit_params), size, own)
+        Xi, yi = unpack_data(_rows.first_rows(batch, size, own))
         for_criterion = _rows.first_rows(self._params_of_criterion(fit_params), size, own)
-        with computing_loss_with(weight_of(batch), for_criterion):
+        with computing_loss_with(weight, for_criterion):
             loss = self.get_loss(y_pred, yi, X=Xi, training=training)
         return {'loss': loss, 'y_pred': y_pred}
 

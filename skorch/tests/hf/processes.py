@@ -57,6 +57,18 @@ class Classifier(AccelerateMixin, NeuralNetClassifier):
     pass
 
 
+class Pairs(Classifier):
+    """Hands plain pairs to the steps of its base class."""
+
+    def train_step_single(self, batch, **fit_params):
+        Xi, yi = batch
+        return super().train_step_single((Xi, yi), **fit_params)
+
+    def validation_step(self, batch, **fit_params):
+        Xi, yi = batch
+        return super().validation_step((Xi, yi), **fit_params)
+
+
 class Binary(AccelerateMixin, NeuralNetBinaryClassifier):
     pass
 
@@ -126,6 +138,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     'weight of classes': ({'criterion__weight': torch.tensor([1.0, 3.0])}, {}),
     'class_weight': ({'class_weight': 'balanced'}, {}),
     'sample_weight': ({}, {'sample_weight': weights()}),
+    'sample_weight of plain pairs': ({'cls': Pairs}, {'sample_weight': weights()}),
     'all rows at once': ({'batch_size': -1}, {}),
     'Adam': ({'optimizer': torch.optim.Adam, 'lr': 0.01}, {}),
     'LBFGS': ({'optimizer': torch.optim.LBFGS, 'optimizer__max_iter': 2, 'batch_size': -1}, {}),

@@ -35,7 +35,8 @@ from torch.utils.data import DataLoader, IterableDataset, Subset, TensorDataset
 
 from skorch import NeuralNet, NeuralNetBinaryClassifier, NeuralNetClassifier, NeuralNetRegressor
 from skorch.callbacks import EpochScoring
-from skorch.dataset import Dataset, ValidSplit
+from skorch.dataset import Dataset, ValidSplit, unpack_data
+from skorch.exceptions import SkorchWarning
 from skorch.helper import predefined_split
 from skorch.scoring import loss_scoring
 
@@ -616,3 +617,155 @@ def test_gaussian_processes_refuse_weights():
         net.fit(X, VALUES, validation_data=(X, VALUES, WEIGHT))
     net.fit(X, VALUES, validation_data=(X[:7], VALUES[:7]))
     assert net.history[-1, 'batches', -1, 'valid_batch_size'] == 7
+
+
+# ------------------------------------------------------------ steps and losses of the user's own
+
+
+def plain_pairs(method):
+    """Make a net that hands a plain pair to one of its steps."""
+
+    def step(self, batch, **fit_params):
+        Xi, yi = batch
+        return getattr(super(net_cls, self), method)((Xi, yi), **fit_params)
+
+    net_cls = type('PlainPairs', (NeuralNetClassifier,), {method: step})
+    return net_cls
+
+
+@pytest.mark.parametrize('method', ['train_step', 'train_step_single', 'validation_step'])
+def test_weights_of_a_plain_batch_are_those_of_its_step(make, method):
+    net = make(plain_pairs(method), train_split=ValidSplit(4)).fit(X, CODES, sample_weight=WEIGHT)
+    expected = make(train_split=ValidSplit(4)).fit(X, CODES, sample_weight=WEIGHT)
+    for key in ('train_loss', 'valid_loss'):
+        assert net.history[:, key] == expected.history[:, key]
+    assert torch.equal(vector(net), vector(expected))
+
+
+def test_weights_of_parts_of_a_batch(make):
+    class Halves(NeuralNetClassifier):
+        """Add up the gradients of two halves of a batch."""
+
+        def train_step_single(self, batch, sample_weight, **fit_params):
+            Xi, yi = batch
+            first, last = slice(None, 8), slice(8, None)
+            steps = [
+                super(Halves, self).train_step_single(
+                    (Xi[part], yi[part]), sample_weight=sample_weight[part], **fit_params
+                )
+                for part in (first, last)
+            ]
+            return {'loss': steps[0]['loss'] + steps[1]['loss'], 'y_pred': steps[0]['y_pred']}
+
+    settings = {'criterion__reduction': 'sum', 'lr': 0.01, 'train_split': None}
+    net = make(Halves, **settings).fit(X, CODES, sample_weight=WEIGHT)
+    expected = make(**settings).fit(X, CODES, sample_weight=WEIGHT)
+    assert net.history[:, 'train_loss'] == pytest.approx(expected.history[:, 'train_loss'])
+    assert torch.allclose(vector(net), vector(expected), atol=1e-6)
+
+
+def test_weights_of_a_dataset_without_effect_are_told(make):
+    class OwnLoss(NeuralNetClassifier):
+        def get_loss(self, y_pred, y_true, X=None, training=False):
+            return F.cross_entropy(y_pred, y_true)
+
+    net = make(OwnLoss, train_split=None)
+    with pytest.warns(SkorchWarning, match='weights of the dataset had no effect: OwnLoss') as told:
+        net.fit(Triples(X, CODES, WEIGHT), CODES)
+    assert len(told) == 1
+    assert told[0].filename == __file__
+    net.fit(X, CODES)  # without weights there is nothing to tell
+
+
+def test_weights_of_a_dataset_that_an_own_loss_passes_on(make):
+    class Twice(NeuralNetClassifier):
+        def get_loss(self, *args, **kwargs):
+            return 2 * super().get_loss(*args, **kwargs)
+
+    net = make(Twice, lr=0.05, train_split=None).fit(Triples(X, CODES, WEIGHT), CODES)
+    expected = make(train_split=None).fit(X, CODES, sample_weight=WEIGHT)
+    assert torch.allclose(vector(net), vector(expected), atol=1e-6)
+
+
+class OwnValidation(NeuralNetClassifier):
+    def validation_step(self, batch, **fit_params):
+        Xi, yi, _ = batch
+        return super().validation_step((Xi, yi), **fit_params)
+
+
+class OwnPass(NeuralNetClassifier):
+    """Hand over steps under names of its own."""
+
+    def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
+        step_fn = self.learn if training else self.look
+        return super().run_single_epoch(iterator, training, prefix, step_fn, **fit_params)
+
+    def learn(self, batch, **fit_params):
+        Xi, yi, _ = batch
+        return self.train_step((Xi, yi), **fit_params)
+
+    def look(self, batch, **fit_params):
+        Xi, yi, _ = batch
+        return self.validation_step((Xi, yi), **fit_params)
+
+
+def test_third_value_stays_with_a_pass_of_the_users_own(make):
+    settings = {'train_split': ValidSplit(4), 'callbacks': 'disable'}
+    net = make(OwnPass, **settings).fit(Triples(X, CODES, -WEIGHT), CODES)  # these are no weights
+    expected = make(**settings).fit(X, CODES)
+    assert torch.equal(vector(net), vector(expected))
+    assert (
+        net.history[:, 'batches', :, 'valid_loss']
+        == (expected.history[:, 'batches', :, 'valid_loss'])
+    )
+
+
+def test_third_value_stays_with_a_validation_of_the_users_own(make):
+    losses = []
+    for cls, held_out in (
+        (OwnValidation, tensors(X, CODES, -WEIGHT)),
+        (NeuralNetClassifier, tensors(X, CODES)),
+    ):
+        net = make(cls, callbacks='disable', train_split=predefined_split(held_out)).fit(X, CODES)
+        losses.append(net.history[:, 'batches', :, 'valid_loss'])
+    assert losses[0] == losses[1]
+
+
+def test_own_pass_with_the_stock_steps_is_weighted(make):
+    class Counted(NeuralNetClassifier):
+        def run_single_epoch(self, *args, **kwargs):
+            super().run_single_epoch(*args, **kwargs)
+            self.history.record('passes', 1)
+
+    net = make(Counted, train_split=None, callbacks='disable')
+    net.fit(Triples(X, CODES, WEIGHT), CODES)
+    expected = make(train_split=None).fit(X, CODES, sample_weight=WEIGHT)
+    assert torch.equal(vector(net), vector(expected))
+
+
+def test_own_evaluation_sees_pairs(make):
+    class Scaled(NeuralNetClassifier):
+        def evaluation_step(self, batch, training=False):
+            Xi, _ = unpack_data(batch)
+            self._set_training(training)
+            with torch.set_grad_enabled(training):
+                return 2 * self.infer(Xi)
+
+    data = tensors(X, CODES, WEIGHT)
+    net = make(Scaled).fit(data, None)
+    assert np.allclose(net.predict_proba(data), net.predict_proba(X))
+    assert net.predict(data).tolist() == net.predict(X).tolist()
+    assert loss_scoring(net, data) == pytest.approx(
+        loss_scoring(net, X, CODES, sample_weight=WEIGHT)
+    )
+
+
+@pytest.mark.parametrize('batch_size', [16, -1])
+def test_dataset_of_zero_weights(make, batch_size):
+    net = make(train_split=None, batch_size=batch_size)
+    with pytest.raises(ValueError, match='weights of all rows are zero, so there is nothing to'):
+        net.fit(Triples(X, CODES, np.zeros(N)), CODES)
+    weight = np.r_[1.0, np.zeros(N - 1)]  # one row is enough
+    net = make(train_split=None, batch_size=batch_size).fit(Triples(X, CODES, weight), CODES)
+    expected = make(train_split=None, batch_size=batch_size).fit(X, CODES, sample_weight=weight)
+    assert torch.equal(vector(net), vector(expected))

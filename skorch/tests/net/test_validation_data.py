@@ -13,7 +13,7 @@ import sklearn
 import torch
 from scipy import sparse
 from sklearn.base import clone
-from sklearn.exceptions import UnsetMetadataPassedError
+from sklearn.exceptions import DataConversionWarning, UnsetMetadataPassedError
 from sklearn.metrics import accuracy_score
 from sklearn.model_selection import GridSearchCV, cross_validate
 from sklearn.pipeline import make_pipeline
@@ -288,6 +288,57 @@ def test_names_of_columns_have_to_be_those_of_the_training_data(make):
 def test_what_cannot_be_used(make, data, error, message):
     with pytest.raises(error, match=message):
         make().fit(X, Y, validation_data=data)
+
+
+def with_nan(values):
+    values = values.astype('float32')
+    values[3] = np.nan
+    return values
+
+
+@pytest.mark.parametrize(
+    ('cls', 'valid', 'message'),
+    [
+        (NeuralNetClassifier, (with_nan(X_VALID), Y_VALID), 'X contains NaN.*set allow_nan=True'),
+        (NeuralNetClassifier, (X_VALID, X_VALID[:, 0]), 'Unknown label type: continuous'),
+        (NeuralNetRegressor, (with_nan(X_VALID), X_VALID[:, :1]), 'X contains NaN'),
+        (NeuralNetRegressor, (X_VALID, with_nan(X_VALID[:, :1])), 'y contains NaN'),
+        (NeuralNetRegressor, (X_VALID + 1j, X_VALID[:, :1]), 'Complex data not supported'),
+    ],
+)
+def test_values_are_checked_as_those_of_the_training_data(make, cls, valid, message):
+    y = Y if cls is NeuralNetClassifier else X[:, :1]
+    net = make(cls, module__n_out=2 if cls is NeuralNetClassifier else 1)
+    with pytest.raises(ValueError, match=f'In validation_data: .*{message}'):
+        net.fit(X, y, validation_data=valid)
+
+
+def test_missing_values_that_the_module_takes(make):
+    class Filling(Linear):
+        def forward(self, X):
+            return super().forward(X.nan_to_num())
+
+    net = make(module=Filling, allow_nan=True).fit(
+        X, Y, validation_data=(with_nan(X_VALID), Y_VALID)
+    )
+    assert np.isfinite(net.history[:, 'valid_loss']).all()
+
+
+def test_objects_become_numbers(make):
+    expected = make(NeuralNetRegressor, module__n_out=1)
+    expected.fit(X, X[:, :1], validation_data=(X_VALID, X_VALID[:, :1]))
+    net = make(NeuralNetRegressor, module__n_out=1)
+    net.fit(X, X[:, :1], validation_data=(X_VALID.astype(object), X_VALID[:, :1].astype(object)))
+    key = 'valid_loss'
+    assert net.history[:, key] == pytest.approx(expected.history[:, key])
+
+
+def test_column_of_labels(make):
+    expected = make().fit(X, Y, validation_data=(X_VALID, Y_VALID))
+    net = make()
+    with pytest.warns(DataConversionWarning):
+        net.fit(X, Y, validation_data=(X_VALID, Y_VALID[:, None]))
+    assert net.history[:, 'valid_acc'] == expected.history[:, 'valid_acc']
 
 
 def test_net_with_a_dataset_of_its_own(make):
