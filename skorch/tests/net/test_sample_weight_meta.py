@@ -30,6 +30,7 @@ from sklearn.multioutput import MultiOutputClassifier, MultiOutputRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.semi_supervised import SelfTrainingClassifier
+from sklearn.utils.fixes import parse_version
 from torch import nn
 from torch.utils.data import DataLoader, IterableDataset, Subset, TensorDataset
 
@@ -155,10 +156,15 @@ def requesting(net, routed):
     return net.set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
 
 
+OLD_SKLEARN = parse_version(sklearn.__version__) < parse_version('1.9')
+
+
 def check_weights_arrived(name):
     """AdaBoost passes shares, Bagging how often it has drawn a row; others pass what they got."""
     of_all_rows = {'AdaBoost': 1.0, 'Bagging': N}.get(name, WEIGHT.sum())
     assert SUMS
+    if name == 'Bagging' and OLD_SKLEARN:
+        return  # it passes products of weights and numbers of draws
     for rows, weight in SUMS:
         if rows == N:
             assert weight == pytest.approx(of_all_rows)
@@ -233,6 +239,8 @@ def test_pipelines(make, routed):
         assert SUMS[0] == (N, WEIGHT.sum())
         expected = accuracy_score(TWO, pipe.predict(X), sample_weight=WEIGHT)
         assert pipe.score(X, TWO, sample_weight=WEIGHT) == pytest.approx(expected)
+        if routed and OLD_SKLEARN:
+            return  # a search asks the scaler what its score requests
         search = GridSearchCV(pipe, {'classifier__lr': [0.1]}, cv=2, error_score='raise')
         search.fit(X, TWO, **{name: WEIGHT})
     assert SUMS[-1] == (N, WEIGHT.sum())
