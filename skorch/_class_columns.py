@@ -16,7 +16,7 @@ from sklearn.utils.metaestimators import available_if
 from torch.nn import functional as F
 
 from skorch._array_api import as_type, joined_results, look_up, where_results_are
-from skorch._labels import are_column_indices
+from skorch._labels import are_column_indices, are_consecutive
 from skorch._loss_kinds import (
     BCE_LOSSES,
     CLASS_INDEX_LOSSES,
@@ -61,13 +61,14 @@ def columns_of_classes(net: Any, n_outputs: int) -> np.ndarray | None:
     array of int of shape (k,), or None
 
     """
-    if not has_label_columns(net) or len(net.classes_) >= n_outputs:
+    known = vars(net).get('classes_inferred_')
+    n_classes = 0 if known is None else len(known if net.classes is None else net.classes)
+    if not 0 < n_classes < n_outputs or not has_label_columns(net):
         return None
     classes = net.classes_
     if net._predicts_labels():
         return np.arange(len(classes))
     if net.classes is not None or not are_column_indices(classes):  # which only name the outputs
-        known = net.classes_inferred_
         is_named = are_column_indices(known) and known.max(initial=-1) < len(classes)
         return np.arange(len(classes)) if is_named else None
     return classes.astype(np.intp) if classes.max() < n_outputs else None
@@ -98,13 +99,15 @@ def with_class_columns(net: Any, proba: Any) -> Any:
 def predicted_outputs(net: Any, proba: Any) -> Any:
     """Return which output of the module won in each row of ``predict_proba``."""
     columns = proba.argmax(axis=1)
-    if net._predicts_labels() or net.classes is not None or not has_label_columns(net):
+    classes = vars(net).get('classes_inferred_')
+    if classes is None or net.classes is not None or are_consecutive(classes):
         return columns
-    classes = net.classes_  # which are outputs themselves
-    is_whole = proba.ndim != 2 or len(classes) != proba.shape[1] or not is_auto(net)
-    if is_whole or not are_column_indices(classes):
+    # labels that are outputs themselves
+    is_part = proba.ndim == 2 and len(classes) == proba.shape[1] and is_auto(net)
+    if not is_part or net._predicts_labels() or not has_label_columns(net):
         return columns
-    return as_type(look_up(columns, classes), 'int64')
+    is_index = are_column_indices(classes)
+    return as_type(look_up(columns, classes), 'int64') if is_index else columns
 
 
 # ---------------------------------------------------------------------- logarithms, and decisions

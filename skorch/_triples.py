@@ -10,7 +10,8 @@ from torch.utils.data import Subset, TensorDataset
 
 from skorch._rowparams import RowBatch, rows_of
 from skorch._signatures import is_stock
-from skorch.dataset import unpack_data
+from skorch._whole_batches import WholeBatchLoader
+from skorch.dataset import Dataset, has_own_items, unpack_data
 
 
 def weighs_triples(net: Any) -> bool:
@@ -27,6 +28,16 @@ def pass_weighs_triples(net: Any, step_fn: Callable[..., Any]) -> bool:
     """Tell whether a pass whose batches go to ``step_fn`` takes the third value as weights."""
     steps = (step_fn, net.train_step, net.train_step_single, net.validation_step)
     return net._weighs_rows and all(map(is_stock, steps))
+
+
+def may_give_triples(iterator: Any) -> bool:
+    """Tell whether batches may have a third value; those taken whole of skorch datasets do not."""
+    if type(iterator) is not WholeBatchLoader:
+        return True
+    dataset = iterator.dataset
+    while isinstance(dataset, Subset):
+        dataset = dataset.dataset
+    return not isinstance(dataset, Dataset) or has_own_items(dataset)
 
 
 def as_pair(batch: Any) -> Any:

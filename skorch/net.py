@@ -64,7 +64,13 @@ from skorch._structures import (
     switchable_parts,
     with_arguments,
 )
-from skorch._triples import as_pair, pass_weighs_triples, weighs_triples, with_weights_of_dataset
+from skorch._triples import (
+    as_pair,
+    may_give_triples,
+    pass_weighs_triples,
+    weighs_triples,
+    with_weights_of_dataset,
+)
 from skorch._validation_data import split_datasets, validation_dataset
 from skorch._weight_use import refuse_zero_weights, use_of_weights
 from skorch.callbacks import EpochTimer, PassthroughScoring, PrintLog
@@ -514,7 +520,7 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
         is_quiet = nobody_listens(self, training)
         make_step = step_of(self, step_fn, fit_params, is_quiet)
         batches = batches_of_pass(self, iterator) if training else iterator
-        weighs = pass_weighs_triples(self, step_fn)
+        weighs = may_give_triples(iterator) and pass_weighs_triples(self, step_fn)
         figures: dict[str, Any] = {}
         apart = no_context if training else validating(self)
         with watching_losses(self, prefix) as watch, apart:
@@ -781,6 +787,8 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
         if fit_params:
             fit_params = to_device(self._params_of_forward(fit_params), self.device)
         try:
+            if type(x) is torch.Tensor:  # with one call less
+                return self.module_(x, **fit_params)
             return self._call_module(x, fit_params)
         except (RuntimeError, TypeError, ValueError) as exc:
             if not has_integers(x):
@@ -861,7 +869,7 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
             iterator = self.get_iterator(dataset, training=False)
         with observing(self):
             batches = _batching.iterate(iterator, torch_kept=seed_of(self) is not None)
-        if weighs_triples(self):
+        if may_give_triples(iterator) and weighs_triples(self):
             batches = map(as_pair, batches)
         outputs = (self.evaluation_step(batch, training=training) for batch in batches)
         for y_pred in observing_each(self, outputs):
