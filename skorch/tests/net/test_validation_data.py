@@ -13,7 +13,7 @@ import sklearn
 import torch
 from scipy import sparse
 from sklearn.base import clone
-from sklearn.exceptions import DataConversionWarning, UnsetMetadataPassedError
+from sklearn.exceptions import UnsetMetadataPassedError
 from sklearn.metrics import accuracy_score
 from sklearn.model_selection import GridSearchCV, cross_validate
 from sklearn.pipeline import make_pipeline
@@ -335,9 +335,7 @@ def test_objects_become_numbers(make):
 
 def test_column_of_labels(make):
     expected = make().fit(X, Y, validation_data=(X_VALID, Y_VALID))
-    net = make()
-    with pytest.warns(DataConversionWarning):
-        net.fit(X, Y, validation_data=(X_VALID, Y_VALID[:, None]))
+    net = make().fit(X, Y, validation_data=(X_VALID, Y_VALID[:, None]))
     assert net.history[:, 'valid_acc'] == expected.history[:, 'valid_acc']
 
 
