@@ -344,12 +344,17 @@ def out_of_bounds_message(error: IndexError, y_pred: Any, classes: Any) -> str:
     """Add to the first sentence of an error about a target what module and labels are."""
     if not (isinstance(y_pred, torch.Tensor) and y_pred.ndim > 1 and 'Target' in str(error)):
         return str(error)
+    n_outputs = y_pred.shape[1]
     known = '' if classes is None else f' y has the labels {classes.tolist()!r}.'
     what = str(error).partition('. ')[0].removesuffix('.')
+    way = 'Give the module one output per label'
+    if n_outputs == 1:
+        way += ', or use NeuralNetBinaryClassifier if there are two'
+    if classes is None:
+        way += ', and pass y to fit with a dataset whose labels are not 0, 1, 2, and so on'
     return (
-        f'{what}. The module gives {y_pred.shape[1]} outputs, so that targets are from 0 to '
-        f'{y_pred.shape[1] - 1}.{known} Give the module one output per label, and pass y to fit '
-        f'with a dataset whose labels are not 0, 1, 2, ...'
+        f'{what}. The module gives {n_outputs} outputs, so that targets are from 0 to '
+        f'{n_outputs - 1}.{known} {way}.'
     )
 
 
