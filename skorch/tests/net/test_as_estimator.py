@@ -1,4 +1,4 @@
-"""What arrays, data frames and sparse matrices have to be before a net takes them."""
+"""A net as an estimator of scikit-learn: checks of data, tags, probabilities, decisions, scores."""
 
 from __future__ import annotations
 
