@@ -384,7 +384,9 @@ class ParamsMixin(BaseEstimator):
 
     def _unknown_params_message(self, names: Iterable[str]) -> str:
         declared = [n for n in self._get_param_names() if n not in self._params_to_validate]
-        return unknown_params_message(type(self).__name__, names, declared, self.prefixes_)
+        # before a net is initialized, its components have not been noted
+        prefixes = dict.fromkeys(('module', 'criterion', 'optimizer', *self.prefixes_))
+        return unknown_params_message(type(self).__name__, names, declared, prefixes)
 
     def set_params(self, **kwargs: Any) -> ParamsMixin:
         """Set parameters; on an initialized net they take effect at once.

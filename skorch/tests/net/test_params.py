@@ -571,3 +571,14 @@ def test_score_name_set_on_a_live_callback(data):
     net.set_params(callbacks__valid_acc__name='b').partial_fit(*data)
     assert 'a' in net.history[0] and 'b' not in net.history[0]
     assert 'b' in net.history[-1] and 'a' not in net.history[-1]
+
+
+@pytest.mark.parametrize('initialized', [False, True])
+def test_a_single_underscore_is_told_before_and_after_initialization(initialized):
+    net = make_net()
+    if initialized:
+        net.initialize()
+    with pytest.raises(
+        ValueError, match=r"did you mean 'module__hidden'\?.*module, criterion, opt"
+    ):
+        net.set_params(module_hidden=3)
