@@ -579,6 +579,6 @@ def test_a_single_underscore_is_told_before_and_after_initialization(initialized
     if initialized:
         net.initialize()
     with pytest.raises(
-        ValueError, match=r"did you mean 'module__hidden'\?.*module, criterion, opt"
+        ValueError, match=r"did you mean 'module__hidden'\?.*module, criterion"
     ):
         net.set_params(module_hidden=3)
