@@ -578,7 +578,5 @@ def test_a_single_underscore_is_told_before_and_after_initialization(initialized
     net = make_net()
     if initialized:
         net.initialize()
-    with pytest.raises(
-        ValueError, match=r"did you mean 'module__hidden'\?.*module, criterion"
-    ):
+    with pytest.raises(ValueError, match=r"did you mean 'module__hidden'\?.*module, criterion"):
         net.set_params(module_hidden=3)
