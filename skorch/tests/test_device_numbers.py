@@ -335,6 +335,7 @@ def test_numbers_recorded_later_are_fetched_later(monkeypatch):
 
 
 def test_to_df():
+    pytest.importorskip('pandas')
     for batches in (False, True):
         found = waiting_history().to_df(batches=batches)
         pd.testing.assert_frame_equal(found, plain_history().to_df(batches=batches))
@@ -841,6 +842,7 @@ def of_copy(net, path):
 
 
 def of_file(net, path):
+    pytest.importorskip('safetensors')
     net.save(path)
     return skorch.load(path, trusted=[Dropout])
 

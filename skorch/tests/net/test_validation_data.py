@@ -395,6 +395,7 @@ def test_callbacks_see_it(make):
 
 
 def test_nothing_of_it_is_kept(make, tmp_path):
+    pytest.importorskip('safetensors')
     net = make(callbacks=[EpochScoring('roc_auc', name='auc', use_caching=False)])
     before = set(vars(make().fit(X, Y)))
     valid = Dataset(np.copy(X_VALID), np.copy(Y_VALID))
@@ -425,6 +426,7 @@ def test_clones_share_the_data_of_predefined_split(make):
 
 
 def test_saved_nets_still_share_the_data_of_predefined_split(make, tmp_path):
+    pytest.importorskip('safetensors')
     make(train_split=predefined_split(Dataset(X_VALID, Y_VALID))).fit(X, Y).save(tmp_path / 'net')
     net = skorch.load(tmp_path / 'net', trusted=TRUSTED)
     given = net.train_split.keywords['valid_ds']
