@@ -411,6 +411,9 @@ class Held:
         return make_net(device, self.cls, self.module, **options).fit(*data)
 
 
+# As in a program, also where these tests are part of an installed package, of which nothing is said.
+Unused.__module__ = UnusedParameter.__module__ = 'program'
+
 LOST = {
     'second module': Held(HoldsOne, says=r'No optimizer holds first.weight of second, first.bias'),
     'layer put in later': Held(
