@@ -411,7 +411,7 @@ class Held:
         return make_net(device, self.cls, self.module, **options).fit(*data)
 
 
-# As in a program, also where these tests are part of an installed package, of which nothing is said.
+# As in a program, also where these tests are installed; of installed modules nothing is said.
 Unused.__module__ = UnusedParameter.__module__ = 'program'
 
 LOST = {
