@@ -16,7 +16,7 @@ from sklearn.utils.metaestimators import available_if
 from torch.nn import functional as F
 
 from skorch._array_api import as_type, joined_results, look_up, where_results_are
-from skorch._labels import are_column_indices, are_consecutive
+from skorch._labels import are_column_indices
 from skorch._loss_kinds import (
     BCE_LOSSES,
     CLASS_INDEX_LOSSES,
@@ -96,11 +96,17 @@ def with_class_columns(net: Any, proba: Any) -> Any:
     return part if isinstance(proba, torch.Tensor) else part.numpy()
 
 
+def _are_consecutive(classes: np.ndarray) -> bool:
+    """Tell labels 0, 1, ..., k - 1, quickly since they are sorted and distinct."""
+    is_index = classes.dtype.kind in 'iu' and len(classes) > 0
+    return is_index and bool(classes[0] == 0 and classes[-1] == len(classes) - 1)
+
+
 def predicted_outputs(net: Any, proba: Any) -> Any:
     """Return which output of the module won in each row of ``predict_proba``."""
     columns = proba.argmax(axis=1)
     classes = vars(net).get('classes_inferred_')
-    if classes is None or net.classes is not None or are_consecutive(classes):
+    if classes is None or net.classes is not None or _are_consecutive(classes):
         return columns
     # labels that are outputs themselves
     is_part = proba.ndim == 2 and len(classes) == proba.shape[1] and is_auto(net)
