@@ -18,6 +18,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from skorch._devices import is_usable
+from skorch._nonlinearity import is_auto
 
 _TAKES = {
     'module': 'a subclass or an instance of torch.nn.Module, or a function that makes one',
@@ -222,8 +223,7 @@ def check_threshold(net: Any) -> None:
     threshold = net.threshold
     if isinstance(threshold, str) or not hasattr(threshold, '__float__'):
         raise TypeError(f'threshold has to be a number between 0 and 1, got {threshold!r}.')
-    is_auto = isinstance(net.predict_nonlinearity, str) and net.predict_nonlinearity == 'auto'
-    if is_auto and not 0 <= float(threshold) <= 1:
+    if is_auto(net) and not 0 <= float(threshold) <= 1:
         raise ValueError(
             f'threshold has to be between 0 and 1, since it is compared with probabilities, got '
             f'{threshold!r}.'

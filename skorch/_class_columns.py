@@ -25,19 +25,15 @@ from skorch._loss_kinds import (
     is_loss,
 )
 from skorch._losses import as_probabilities
+from skorch._nonlinearity import is_auto
 from skorch._randomness import observing_at_once
-from skorch._routing import is_stock
+from skorch._signatures import is_stock
 from skorch._structures import first_of
 
 
 def criterion_of(net: Any) -> Any:
     """Return the criterion of a net, before it is initialized what it will be made of."""
     return vars(net).get('criterion_', net.criterion)
-
-
-def is_auto(net: Any) -> bool:
-    """Tell whether the nonlinearity of predictions follows from the criterion."""
-    return isinstance(net.predict_nonlinearity, str) and net.predict_nonlinearity == 'auto'
 
 
 def has_label_columns(net: Any) -> bool:

@@ -316,6 +316,11 @@ def cast_floating(X: Any, dtype: torch.dtype | None) -> Any:
     return _map_nested(X, cast)
 
 
+def is_integer_tensor(x: Any) -> bool:
+    """Tell a tensor of integers or booleans."""
+    return isinstance(x, torch.Tensor) and not (x.is_floating_point() or x.is_complex())
+
+
 def cast_integers(X: Any, dtype: torch.dtype) -> Any:
     """Cast every tensor of integers or booleans to a type.
 
@@ -334,8 +339,7 @@ def cast_integers(X: Any, dtype: torch.dtype) -> Any:
     """
 
     def cast(x: Any) -> Any:
-        is_number = isinstance(x, torch.Tensor) and not (x.is_floating_point() or x.is_complex())
-        return x.to(dtype) if is_number else x
+        return x.to(dtype) if is_integer_tensor(x) else x
 
     return _map_nested(X, cast)
 

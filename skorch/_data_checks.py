@@ -28,7 +28,7 @@ from skorch._loss_kinds import (
     is_loss,
 )
 from skorch._ragged import takes_sequences
-from skorch._routing import is_stock
+from skorch._signatures import is_stock
 from skorch.dataset import Dataset
 
 

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from skorch._routing import TRAINING_METHODS, is_stock
+from skorch._routing import TRAINING_METHODS
 from skorch._seeding import has_seeded_training, stream_of_callback
+from skorch._signatures import is_stock
 from skorch.callbacks import (
     BatchScoring,
     Callback,

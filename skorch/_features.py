@@ -11,7 +11,7 @@ import torch
 from scipy import sparse
 from sklearn.utils.validation import validate_data
 
-from skorch._convert import is_list_of_rows, rows_to_array
+from skorch._convert import is_integer_tensor, is_list_of_rows, rows_to_array
 from skorch._frames import frame_to_array, with_plain_columns
 from skorch._indexing import is_nested, is_pandas_ndframe
 from skorch._polars import is_polars_frame, polars_columns
@@ -132,6 +132,6 @@ def check_not_one_row(net: Any, X: Any) -> None:
 def is_integer(X: Any) -> bool:
     """Tell whether all values of two-dimensional data are of an integer type."""
     if isinstance(X, torch.Tensor):
-        return not (X.is_floating_point() or X.is_complex())
+        return is_integer_tensor(X)
     dtype = getattr(X, 'dtype', None)
     return dtype is not None and np.issubdtype(dtype, np.integer)

@@ -28,7 +28,7 @@ from skorch._labels import (
     without_column,
 )
 from skorch._loss_kinds import has_own_code, ignored_label
-from skorch._routing import is_stock
+from skorch._signatures import is_stock
 from skorch._structures import first_of
 from skorch._triples import as_pair, as_pairs, weighs_triples
 from skorch.dataset import Dataset, ValidSplit

@@ -69,6 +69,11 @@ _NONLINEARITIES: tuple[tuple[tuple[Any, ...], Callable[[Any], Any]], ...] = (
 )
 
 
+def is_auto(net: Any) -> bool:
+    """Tell whether the nonlinearity of predictions follows from the criterion."""
+    return isinstance(net.predict_nonlinearity, str) and net.predict_nonlinearity == 'auto'
+
+
 def is_row_by_row(nonlinearity: Any) -> bool:
     """Tell whether a row (k,) gets the same bits in whichever batch it is.
 

@@ -11,7 +11,7 @@ import torch
 from torch.autograd import _profiler_enabled
 from torch.optim import Optimizer, optimizer as torch_optimizer
 
-from skorch._routing import is_stock
+from skorch._signatures import is_stock
 
 _ZERO_GRAD = Optimizer.zero_grad  # as it is now, since somebody may replace it
 # What torch wraps round the step of every optimizer: a range for the profiler, and the hooks.

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence
 
-from skorch._convert import cast_floating, cast_integers, to_numpy
+from skorch._convert import cast_floating, cast_integers, is_integer_tensor, to_numpy
 from skorch._indexing import flatten
 
 # Name that torch.compile gives to a module inside the one that it makes.
@@ -250,11 +250,7 @@ def grad_mode(enabled: bool) -> AbstractContextManager[Any]:
 
 def has_integers(x: Any) -> bool:
     """Tell whether there is a tensor of integers or booleans in an input."""
-    return any(
-        not (each.is_floating_point() or each.is_complex())
-        for each in flatten(x.values() if isinstance(x, Mapping) else [x])
-        if isinstance(each, torch.Tensor)
-    )
+    return any(map(is_integer_tensor, flatten(x.values() if isinstance(x, Mapping) else [x])))
 
 
 def integers_as_floating(x: Any, module: Any) -> Any:

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from skorch._endings import warn_user
-from skorch._routing import TRAINING_METHODS, is_stock
+from skorch._routing import TRAINING_METHODS
 from skorch._rowparams import noting_use
-from skorch._signatures import accepted_by
+from skorch._signatures import accepted_by, is_stock
 from skorch._triples import weighs_triples
 from skorch.exceptions import StopTraining
 

@@ -46,6 +46,7 @@ from skorch._losses import (
     as_probabilities,
     out_of_bounds_message,
 )
+from skorch._nonlinearity import is_auto
 from skorch._rowparams import current_weight, weighted_by
 from skorch._structures import given_params, one_column
 from skorch.callbacks import (  # noqa: F401  programs import these from here
@@ -279,7 +280,7 @@ class NeuralNetClassifier(LogProbaMixin, _Classifier):
 
     def _get_predict_nonlinearity(self) -> Any:
         nonlinearity = super()._get_predict_nonlinearity()
-        if self.predict_nonlinearity == 'auto' and is_loss(self.criterion_, NLL_LOSSES):
+        if is_auto(self) and is_loss(self.criterion_, NLL_LOSSES):
             return as_probabilities
         return nonlinearity
 

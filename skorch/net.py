@@ -28,7 +28,7 @@ from skorch._events import EventsMixin, listening, nobody_listens, nobody_listen
 from skorch._history import figures_of
 from skorch._launch import partial_fit_in_processes, processes_of
 from skorch._losses import loss_of_batch, refuse_targets_beyond_outputs
-from skorch._nonlinearity import is_row_by_row
+from skorch._nonlinearity import is_auto, is_row_by_row
 from skorch._optimizer_steps import steps_without_closure, zero_grad
 from skorch._params import OwnDefault, ParamsMixin, as_before_on_error
 from skorch._passes import batches_of_pass
@@ -37,7 +37,7 @@ from skorch._pickling import OpensAnywhere
 from skorch._preflight import first_step, is_due
 from skorch._randomness import observing, observing_at_once, observing_each, validating
 from skorch._repr import describe
-from skorch._routing import RoutingMixin, is_stock
+from skorch._routing import RoutingMixin
 from skorch._rowparams import (
     RowBatch,
     attach_row_params,
@@ -50,6 +50,7 @@ from skorch._rowparams import (
 from skorch._run_state import load_run_state, run_state
 from skorch._search_threads import epochs_to_train
 from skorch._seeding import making, no_context, seed_of, splitting
+from skorch._signatures import is_stock
 from skorch._structures import (
     as_floating,
     concatenate,
@@ -917,7 +918,7 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
 
     def _get_predict_nonlinearity(self) -> Callable[[Any], Any]:
         self.check_is_fitted()
-        if isinstance(self.predict_nonlinearity, str) and self.predict_nonlinearity == 'auto':
+        if is_auto(self):
             return _infer_predict_nonlinearity(self)
         chosen = callable_param(self, 'predict_nonlinearity', or_none=True)
         return _identity if chosen is None else chosen
