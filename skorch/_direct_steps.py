@@ -9,19 +9,21 @@ one function; what computes the output and the loss are methods in either case.
 from __future__ import annotations
 
 from collections.abc import Callable
-from operator import attrgetter
 from typing import Any
 
 from skorch._checks import backward
+from skorch._modes import KeptMode
 from skorch._optimizer_steps import quick_step, steps_without_closure, zero_grad
 from skorch._rowparams import computing_loss_with, rows_of, weight_of
 from skorch._structures import grad_mode
+from skorch.dataset import unpack_data
 
 # Takes a batch and returns a dict with its ``loss`` and ``y_pred``.
 Step = Callable[[Any], Any]
 
-# The methods that a step consists of and that are not called where it is made in one go.
-REPLACED = (
+# The methods that a step consists of and that are not called where it is made in one go:
+# in training,
+IN_TRAINING = (
     'train_step',
     'train_step_single',
     'get_train_step_accumulator',
@@ -29,12 +31,14 @@ REPLACED = (
     '_step_optimizer',
     '_zero_grad_optimizer',
 )
+# in prediction.
+IN_PREDICTION = ('evaluation_step', 'check_is_fitted', '_set_training')
 _STOCK: dict[str, Any] = {}
 
 
 def snapshot_methods(cls: type) -> type:
     """Note the methods of the net as they are now, since somebody may replace them."""
-    _STOCK.update({name: getattr(cls, name) for name in REPLACED})
+    _STOCK.update({name: getattr(cls, name) for name in (*IN_TRAINING, *IN_PREDICTION)})
     return cls
 
 
@@ -74,10 +78,13 @@ def _call_with_rows(
 
 def is_in_one_go(net: Any) -> bool:
     """Tell whether a step of the net is nothing but forward, loss, backward and optimizer."""
-    methods = attrgetter(*REPLACED)(type(net))
-    is_replaced = any(a is not b for a, b in zip(methods, _STOCK.values(), strict=True))
-    is_on_the_net = not vars(net).keys().isdisjoint(REPLACED)
-    return not is_replaced and not is_on_the_net and steps_without_closure(net)
+    return _has_stock(net, IN_TRAINING) and steps_without_closure(net)
+
+
+def _has_stock(net: Any, names: tuple[str, ...]) -> bool:
+    """Tell whether nobody has overridden or replaced some methods."""
+    is_stock = [getattr(type(net), name) is _STOCK[name] for name in names]
+    return all(is_stock) and vars(net).keys().isdisjoint(names)
 
 
 def _train_step(net: Any, is_quiet: bool) -> Step:
@@ -98,3 +105,27 @@ def _train_step(net: Any, is_quiet: bool) -> Step:
         return step
 
     return train_step
+
+
+def evaluation_of(net: Any, training: bool) -> Step:
+    """Return what computes the output for a batch, as ``evaluation_step`` does it.
+
+    Parameters
+    ----------
+    net : NeuralNet
+    training : bool
+        Leave the module in training mode and record gradients.
+
+    """
+    if not _has_stock(net, IN_PREDICTION):
+        return lambda batch: net.evaluation_step(batch, training=training)
+    net.check_is_fitted()
+    mode = KeptMode(net, training)
+
+    def evaluate(batch: Any) -> Any:
+        Xi, _ = unpack_data(batch)
+        with grad_mode(training):
+            mode.ensure()
+            return net.infer(Xi)
+
+    return evaluate

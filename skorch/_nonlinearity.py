@@ -74,15 +74,6 @@ def is_auto(net: Any) -> bool:
     return isinstance(net.predict_nonlinearity, str) and net.predict_nonlinearity == 'auto'
 
 
-def is_row_by_row(nonlinearity: Any) -> bool:
-    """Tell whether a row (k,) gets the same bits in whichever batch it is.
-
-    So it is with the softmax; the sigmoid of torch treats the last elements in another way.
-
-    """
-    return nonlinearity is _softmax
-
-
 def nonlinearity_for(criterion: Any) -> Callable[[Any], Any]:
     """Return the nonlinearity that a criterion contains and predictions therefore need."""
     found = (function for losses, function in _NONLINEARITIES if is_loss(criterion, losses))

@@ -22,9 +22,6 @@ COMPILED = '_orig_mod'
 PARALLEL = (nn.parallel.DistributedDataParallel, nn.DataParallel)
 # Bytes of data from which on it shows how the outputs of its batches are kept.
 LARGE = 2**26
-GROUP_BYTES = 2**16  # of small outputs that are joined
-# as they are now, since somebody may replace them
-_TRAIN, _SETATTR = nn.Module.train, nn.Module.__setattr__
 _AS_BEFORE: AbstractContextManager[None] = nullcontext()
 
 
@@ -47,6 +44,8 @@ def without_parallel(component: Any) -> Any:
 
 def first_of(value: Any) -> Any:
     """Return the first entry of a list, tuple or dict; anything else is returned itself."""
+    if type(value) is torch.Tensor:  # to ask for a mapping takes longer
+        return value
     if isinstance(value, (tuple, list)):
         return value[0]
     if isinstance(value, Mapping):
@@ -110,35 +109,6 @@ def concatenate(outputs: list[Any]) -> Any:
 def _is_like(first: torch.Tensor, out: Any) -> bool:
     is_same = type(out) is torch.Tensor and out.dtype is first.dtype and out.ndim == first.ndim
     return is_same and out.device == first.device
-
-
-def in_groups(outputs: Iterable[Any]) -> Iterator[Any]:
-    """Join small outputs (n, k) that follow each other, so that it takes fewer operations.
-
-    Parameters
-    ----------
-    outputs : iterable of tensor or array
-        Outputs of batches.
-
-    """
-    group: list[Any] = []
-    for out in outputs:
-        is_small = _is_joinable(out) and out.ndim == 2 and out.nbytes <= GROUP_BYTES
-        if group and not (is_small and _goes_with(group, out)):
-            yield torch.cat(group)
-            group = []
-        if is_small:
-            group.append(out.clone())  # a module may write its next output into the same memory
-        else:
-            yield out
-    if group:
-        yield torch.cat(group)
-
-
-def _goes_with(group: list[torch.Tensor], out: torch.Tensor) -> bool:
-    first = group[0]
-    has_room = len(group) * first.nbytes <= GROUP_BYTES
-    return has_room and _is_like(first, out) and out.shape[1:] == first.shape[1:]
 
 
 def concatenated_array(outputs: Iterable[Any], n_rows: int | None = None) -> np.ndarray:
@@ -207,40 +177,6 @@ def first_floating_dtype(module: nn.Module) -> torch.dtype | None:
         if dtype is not None:
             return dtype
     return None
-
-
-def switchable_parts(module: Any) -> list[Any] | None:
-    """Return a module and all inside of it, if to switch the mode is to set an attribute of each.
-
-    Modules with a ``train`` of their own may keep a part frozen, or switch what is no part of them;
-    for these None is returned.
-
-    """
-    parts: list[Any] = [module]
-    for part in parts:
-        cls = type(part)
-        own = part.__dict__
-        if cls.train is not _TRAIN or cls.__setattr__ is not _SETATTR or 'train' in own:
-            return None
-        if 'training' not in own:  # but a property of the class
-            return None
-        parts += [each for each in part._modules.values() if each is not None]
-    return parts
-
-
-def set_mode(parts: Iterable[Any], training: bool) -> None:
-    """Switch modules to training or evaluation mode, quickly: as torch does, by attributes.
-
-    Parameters
-    ----------
-    parts : iterable of Module
-        From :func:`switchable_parts`.
-    training : bool
-
-    """
-    for part in parts:
-        if part.training is not training:
-            part.__dict__['training'] = training  # __setattr__ of modules looks for much else
 
 
 def grad_mode(enabled: bool) -> AbstractContextManager[Any]:

@@ -216,7 +216,8 @@ class WholeBatchLoader(DataLoader):
     source: Source | None = None
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
-        self.source = self.source or Source(self.dataset)
+        if self.source is None:  # to set an attribute of a DataLoader takes longer
+            self.source = Source(self.dataset)
         take = self.source.take() if self._is_stock() else None
         if take is None:
             return super().__iter__()

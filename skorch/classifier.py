@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.base import ClassifierMixin
 from torch import nn
 
+from skorch._accuracy import AccuracyMixin
 from skorch._array_api import as_type, look_up
 from skorch._checks import check_threshold
 from skorch._class_columns import (
@@ -68,7 +68,7 @@ from skorch.utils import (  # noqa: F401  likewise
 __all__ = ['NeuralNetBinaryClassifier', 'NeuralNetClassifier']
 
 
-class _Classifier(ClassifierMixin, LabelsMixin, NeuralNet):
+class _Classifier(AccuracyMixin, LabelsMixin, NeuralNet):
     """What classifiers share: labels outside of batches, codes inside."""
 
     class_weight: Any = None

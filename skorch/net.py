@@ -22,13 +22,14 @@ from skorch._checks import backward, callable_param, made, number_of_epochs, spl
 from skorch._components import ComponentsMixin, is_loss_function
 from skorch._convert import is_on_cpu, rows_to_array
 from skorch._data_checks import as_array_if_bare, checked_X
-from skorch._direct_steps import snapshot_methods, step_of
+from skorch._direct_steps import evaluation_of, snapshot_methods, step_of
 from skorch._endings import ended_regularly, watching_losses
 from skorch._events import EventsMixin, listening, nobody_listens, nobody_listens_now
 from skorch._history import figures_of
 from skorch._launch import partial_fit_in_processes, processes_of
 from skorch._losses import loss_of_batch, refuse_targets_beyond_outputs
-from skorch._nonlinearity import is_auto, is_row_by_row
+from skorch._modes import set_mode, switchable_parts
+from skorch._nonlinearity import is_auto
 from skorch._optimizer_steps import steps_without_closure, zero_grad
 from skorch._params import OwnDefault, ParamsMixin, as_before_on_error
 from skorch._passes import batches_of_pass
@@ -59,10 +60,7 @@ from skorch._structures import (
     given_params,
     grad_mode,
     has_integers,
-    in_groups,
     integers_as_floating,
-    set_mode,
-    switchable_parts,
     with_arguments,
 )
 from skorch._triples import (
@@ -872,7 +870,7 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
             batches = _batching.iterate(iterator, torch_kept=seed_of(self) is not None)
         if may_give_triples(iterator) and weighs_triples(self):
             batches = map(as_pair, batches)
-        outputs = (self.evaluation_step(batch, training=training) for batch in batches)
+        outputs = map(evaluation_of(self, training), batches)
         for y_pred in observing_each(self, outputs):
             yield to_device(y_pred, device=device)
 
@@ -911,9 +909,7 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
         # an evaluation_step of the user's own may need gradients
         is_own = not (is_stock(self.evaluation_step) and is_stock(self.forward_iter))
         with grad_mode(is_own and torch.is_grad_enabled()), observing_at_once(self):
-            outputs: Iterator[Any] = map(first_of, self.forward_iter(X, **where_results_are(X)))
-            if is_row_by_row(nonlinearity):
-                outputs = in_groups(outputs)
+            outputs = map(first_of, self.forward_iter(X, **where_results_are(X)))
             return joined_results(X, map(nonlinearity, outputs))
 
     def _get_predict_nonlinearity(self) -> Callable[[Any], Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.metrics import accuracy_score, make_scorer
+from sklearn.metrics import make_scorer
 from sklearn.metrics._scorer import _BaseScorer, _PassthroughScorer
 
 from skorch._homes import at_home
@@ -79,30 +79,6 @@ def scoring_name(scoring: Any) -> str:
     if isinstance(func, _BaseScorer):
         func = _unwrap_partial(func._score_func)
     return getattr(func, '__name__', type(func).__name__)
-
-
-def is_array_of_labels(y: Any) -> bool:
-    """Tell whether targets are an array of integers, bools or strings, one for each row."""
-    return type(y) is np.ndarray and y.ndim == 1 and len(y) > 0 and y.dtype.kind in 'iubU'
-
-
-def accuracy(y_true: np.ndarray, y_pred: Any) -> float:
-    """Return the fraction of rows that are predicted right.
-
-    It is what scikit-learn's ``accuracy_score`` returns, to the bit, without the checks that cost
-    it more time than a small net needs for an epoch; targets of other kinds are left to it.
-
-    Parameters
-    ----------
-    y_true : array of shape (n,)
-        One for which :func:`is_array_of_labels` is true.
-    y_pred : array-like of shape (n,)
-
-    """
-    is_simple = is_array_of_labels(y_pred) and y_pred.dtype.kind == y_true.dtype.kind
-    if not is_simple or len(y_true) != len(y_pred):
-        return accuracy_score(y_true, y_pred)
-    return int(np.count_nonzero(y_true == y_pred)) / len(y_true)
 
 
 def takes_sample_weight(scorer: Callable) -> bool:

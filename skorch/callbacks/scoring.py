@@ -11,14 +11,13 @@ import numpy as np
 import torch
 from sklearn.metrics import check_scoring
 
+from skorch._accuracy import accuracy, is_array_of_labels
 from skorch._rowparams import row_params
 from skorch.callbacks._cache import _cache_net_forward_iter, detach, resolve_caching
 from skorch.callbacks._metric import (
-    accuracy,
     as_number,
     best_of,
     convert_sklearn_metric_function,
-    is_array_of_labels,
     is_better,
     is_number,
     scoring_name,

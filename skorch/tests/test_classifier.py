@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from sklearn.base import clone
 from sklearn.exceptions import DataConversionWarning
+from sklearn.metrics import accuracy_score
 from sklearn.model_selection import cross_val_predict, cross_val_score
 from torch import nn
 from torch.utils.data import IterableDataset, TensorDataset
@@ -799,3 +800,15 @@ def test_binary_module_with_several_values(two):
     X, codes = two
     net = FirstLoss(Pair, module__n_out=1, lr=0.2, max_epochs=12, verbose=0)
     assert_learnt(net.fit(X, codes), X, codes, [0, 1])
+
+
+@pytest.mark.parametrize('kind', ['int', 'str', 'list', 'weights', 'floats'])
+def test_score_is_the_accuracy_of_scikit_learn(make, three, kind):
+    X, y = three
+    y = np.array(['a', 'b', 'c'])[y] if kind == 'str' else y
+    net = make(max_epochs=1).fit(X, y)
+    given = {'list': list, 'floats': lambda y: y.astype(float)}.get(kind, np.asarray)(y)
+    weights = np.linspace(0, 1, len(y)) if kind == 'weights' else None
+    expected = accuracy_score(given, net.predict(X), sample_weight=weights)
+    assert net.score(X, given, sample_weight=weights) == expected
+    assert type(net.score(X, given, sample_weight=weights)) is type(expected)

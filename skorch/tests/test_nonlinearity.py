@@ -13,7 +13,6 @@ from torch import nn
 from torch.nn import functional as F
 
 from skorch import NeuralNet
-from skorch._structures import GROUP_BYTES, in_groups
 from skorch.tests.naming import name_of
 from skorch.utils import (
     _identity,
@@ -176,21 +175,3 @@ def test_outputs_that_share_their_memory():
     net = NeuralNet(Buffered, nn.CrossEntropyLoss, batch_size=20).initialize()
     expected = net.module_.last(X).softmax(1)
     np.testing.assert_allclose(net.predict_proba(X), to_numpy(expected), atol=1e-6)
-
-
-def test_in_groups():
-    first = [torch.full((4, 2), i) for i in range(3)]
-    others = [np.zeros((4, 2)), torch.zeros(4), torch.zeros(4, 2, 1)]
-    last = [torch.zeros(4, 3), torch.zeros(4, 3, dtype=torch.int32)]
-    groups = list(in_groups([*first, *others, *last]))
-    assert [tuple(group.shape) for group in groups] == [
-        *[(12, 2), (4, 2), (4,), (4, 2, 1)],
-        *[(4, 3), (4, 3)],
-    ]
-    np.testing.assert_array_equal(groups[0], torch.cat(first))
-
-
-def test_large_outputs_stay_alone():
-    large = [torch.zeros(GROUP_BYTES, 2), torch.zeros(GROUP_BYTES, 2)]
-    assert [*map(id, in_groups(large))] == [*map(id, large)]
-    assert list(in_groups([])) == []

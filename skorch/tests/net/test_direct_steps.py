@@ -24,10 +24,12 @@ from skorch import (
     NeuralNetRegressor,
     _direct_steps,
 )
-from skorch._direct_steps import REPLACED
+from skorch._direct_steps import IN_PREDICTION, IN_TRAINING
 from skorch._rowparams import RowBatch
 from skorch.callbacks import GradientNormClipping, LRScheduler
+from skorch.exceptions import NotInitializedError
 from skorch.history import History
+from skorch.tests.naming import name_of
 from skorch.tests.net.net_tools import Call, Dropout, Module, make_net, weights_of
 
 # what differs from run to run
@@ -207,14 +209,22 @@ def test_same_training(data, made, name):
     assert figures(net.history) == figures(other.history)
 
 
-def test_methods_that_are_not_called_are_those_that_a_step_calls():
+@pytest.mark.parametrize(
+    ('names', 'direct'),
+    [
+        (IN_TRAINING, _direct_steps._train_step),
+        (IN_PREDICTION, _direct_steps.evaluation_of),
+    ],
+    ids=name_of,
+)
+def test_methods_that_are_not_called_are_those_that_a_step_calls(names, direct):
     """A method that becomes part of a step has to be named, or called in the direct way, too."""
     called = set()
-    for name in REPLACED:
+    for name in names:
         source = inspect.getsource(getattr(NeuralNet, name))
         called |= set(re.findall(r'self\.(\w+)\(', source))
-    direct = re.findall(r'net\.(\w+)\(', inspect.getsource(_direct_steps._train_step))
-    assert called - set(REPLACED) == set(direct)
+    found = re.findall(r'net\.(\w+)\(', inspect.getsource(direct))
+    assert called - set(names) == set(found) - set(names)
 
 
 # ----------------------------------------------------------------- whoever overrides a method
@@ -592,3 +602,111 @@ def test_loader_of_ones_own(data):
     a = trained(NeuralNet, data, {'iterator_train': Loader}, {})
     b = trained(by_methods(NeuralNet), data, {}, {})
     np.testing.assert_array_equal(weights_of(a), weights_of(b))
+
+
+# -------------------------------------------------------------------------------- predictions
+
+
+class Parts(Dropout):
+    """Changes a part of itself in its second call."""
+
+    def __init__(self, change=None, **kwargs):
+        super().__init__(**kwargs)
+        self.change, self.calls = change, 0
+
+    def forward(self, X):
+        self.calls += 1
+        if self.calls == 2:
+            self.change(self)
+        return super().forward(X)
+
+
+def activates_dropout(module):
+    module.drop.train()
+
+
+def replaces_dropout(module):
+    module.drop = nn.Dropout(0.5)
+
+
+def extends_activation(module):
+    module.act.add_module('drop', nn.Dropout(0.5))
+
+
+def nests_dropout(module):
+    module.drop = nn.Sequential(nn.Dropout(0.5))
+
+
+def by_evaluation_step(cls):
+    """Return a subclass that overrides the step of a prediction without changing what it does."""
+
+    class Overriding(cls):
+        def evaluation_step(self, batch, training=False):
+            return super().evaluation_step(batch, training=training)
+
+    return Overriding
+
+
+@pytest.mark.bit_exact
+@pytest.mark.parametrize(
+    'change',
+    [activates_dropout, replaces_dropout, extends_activation, nests_dropout],
+    ids=name_of,
+)
+@pytest.mark.parametrize('training', [False, True])
+def test_parts_that_change_between_batches_of_a_prediction(data, change, training):
+    def predictions(cls):
+        torch.manual_seed(0)
+        net = make_net(cls=cls, module=Parts, module__change=change, module__act=nn.Sequential())
+        net.initialize()
+        torch.manual_seed(1)
+        return net.forward(data[0], training=training).detach().numpy()
+
+    expected = predictions(by_evaluation_step(NeuralNet))
+    np.testing.assert_array_equal(predictions(NeuralNet), expected)
+
+
+@pytest.mark.parametrize('mode', [True, False])
+def test_mode_that_changes_between_outputs(data, mode):
+    net = make_net(module=Dropout).initialize()
+    expected = net.forward(data[0])
+    outputs = []
+    for output in net.forward_iter(data[0]):
+        outputs.append(output)
+        net.module_.train(mode)
+    np.testing.assert_array_equal(torch.cat(outputs), expected)
+
+
+def test_module_that_is_exchanged_between_outputs(data):
+    net, outputs = make_net(module=Dropout).initialize(), []
+    other = Dropout()
+    expected = [
+        net.module_.eval()(torch.as_tensor(data[0][:40])),
+        other.eval()(torch.as_tensor(data[0][40:80])),
+    ]
+    other.train()
+    for output in net.forward_iter(data[0][:80]):
+        outputs.append(output)
+        net.module_ = other
+    for output, each in zip(outputs, expected, strict=True):
+        np.testing.assert_array_equal(output, each.detach())
+
+
+@pytest.mark.parametrize('name', ['evaluation_step', 'check_is_fitted', '_set_training', 'infer'])
+def test_overriding_methods_are_called_in_each_batch_of_a_prediction(data, name):
+    counts = set()
+    log = []
+    own = noting(getattr(NeuralNet, name), log)
+    for net in [make_net(cls=type('Own', (NeuralNet,), {name: own})), make_net()]:
+        net.initialize()
+        log.clear()
+        if type(net) is NeuralNet:
+            setattr(net, name, noting(getattr(net, name), log))
+        net.forward(data[0][:80])
+        counts.add(len(log))
+    assert counts == {2}
+
+
+def test_prediction_of_a_net_that_is_not_initialized(data):
+    with pytest.raises(NotInitializedError):
+        make_net().forward(data[0])

@@ -25,11 +25,11 @@ from skorch import (
     NeuralNetRegressor,
     _optimizer_steps,
 )
+from skorch._accuracy import accuracy, is_array_of_labels
 from skorch._events import complete_epoch
+from skorch._modes import set_mode, switchable_parts
 from skorch._optimizer_steps import quick_step, steps_without_closure
-from skorch._structures import set_mode, switchable_parts
 from skorch.callbacks import BatchScoring, Callback, EpochScoring, LRScheduler
-from skorch.callbacks._metric import accuracy, is_array_of_labels
 from skorch.exceptions import StopTraining
 from skorch.history import History
 from skorch.tests.naming import name_of
