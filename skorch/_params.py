@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from sklearn.base import BaseEstimator
 
 from skorch._checks import checked_groups
+from skorch._seeding import training_of
 from skorch.setter import check_group_index
 from skorch.utils import params_for
 
@@ -232,6 +233,7 @@ class ParamsMixin(BaseEstimator):
     # each component adds its own when it is made
     prefixes_: list[str] = ['iterator_train', 'iterator_valid', 'callbacks', 'dataset', 'compile']
     virtual_params_: dict[str, Callable[..., None]] = {}
+    _set_in_training: dict[str, Any] = {}
 
     @property
     def _params_to_validate(self) -> set[str]:
@@ -242,7 +244,7 @@ class ParamsMixin(BaseEstimator):
         # a method that was replaced on the instance (net.get_loss = ...) is no parameter
         cls = type(self)
         names = [n for n in vars(self) if not inspect.isfunction(getattr(cls, n, None))]
-        return own_param_names(names)
+        return own_param_names([*names, *self._set_in_training])
 
     def get_params(self, deep: bool = True, **kwargs: Any) -> dict[str, Any]:
         """Return the parameters of the net.
@@ -296,7 +298,8 @@ class ParamsMixin(BaseEstimator):
                 yield name, vars(self).get(f'callbacks__{name}', item[1])
 
     def _get_params_for(self, prefix: str) -> dict[str, Any]:
-        return params_for(prefix, {k: v for k, v in vars(self).items() if '__' in k})
+        params = {k: v for k, v in vars(self).items() if '__' in k}
+        return params_for(prefix, {**self._set_in_training, **params})
 
     def get_params_for(self, prefix: str) -> dict[str, Any]:
         """Return the parameters ``<prefix>__<name>`` as ``{name: value}``.
@@ -370,7 +373,7 @@ class ParamsMixin(BaseEstimator):
             # the first registered pattern is the most specific one
             pattern = next(p for p in self.virtual_params_ if fnmatchcase(name, p))
             self.virtual_params_[pattern](self, name, value)
-            setattr(self, name, value)
+            self._set_param(name, value)
 
     def initialize_virtual_params(self) -> None:
         """Forget all virtual parameters; the optimizers register theirs when they are made."""
@@ -425,12 +428,33 @@ class ParamsMixin(BaseEstimator):
     def _apply_changes(self, changes: ParamChanges) -> None:
         self._set_callback_params(changes.callbacks)
         for name, value in changes.plain.items():
-            setattr(self, name, value)
+            self._set_param(name, value)
             self._note_undeclared(name)
         if self.initialized_ and changes.plain:
             self._validate_params()
             self._reinitialize_after(changes.plain, changes.virtual)
         self._apply_virtual_params(changes.virtual)
+
+    def _set_param(self, name: str, value: Any) -> None:
+        """Set a parameter; one that was not given and that a callback sets is kept apart.
+
+        To scikit-learn, attributes without an underscore are what the user has set: ``fit`` adds
+        none.
+
+        """
+        is_added = '__' in name and name not in vars(self) and training_of(self) is not None
+        others = {key: each for key, each in self._set_in_training.items() if key != name}
+        if is_added:
+            self._set_in_training = {**others, name: value}
+            return
+        if len(others) < len(self._set_in_training):
+            self._set_in_training = others
+        setattr(self, name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self._set_in_training:
+            return self._set_in_training[name]
+        return super().__getattribute__(name)  # which raises, and says what a property says
 
     def _check_param_names(self, names: Iterable[str]) -> None:
         declared = self._get_param_names()
@@ -484,7 +508,7 @@ class ParamsMixin(BaseEstimator):
             # a new optimizer may need them to be made
             for name in virtual:
                 if name == 'lr' or belongs_to(name, self._optimizers):
-                    setattr(self, name, virtual[name])
+                    self._set_param(name, virtual[name])
         if stale.module:
             self._initialize_module(reason=reinit_message('module', stale.module))
         if stale.module or stale.criterion:

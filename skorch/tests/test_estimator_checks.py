@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import warnings
 
+import numpy as np
 import torch
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from torch import nn
 
 from skorch import NeuralNetBinaryClassifier, NeuralNetClassifier, NeuralNetRegressor
+from skorch.callbacks import Callback
 
 
 class Mlp(nn.Module):
@@ -35,6 +37,15 @@ class OneOutput(Mlp):
         return super().forward(X).squeeze(-1)
 
 
+class OutputSize(Callback):
+    """Gives the module as many outputs as there are labels."""
+
+    def on_train_begin(self, net, X=None, y=None, **kwargs):
+        n_out = 2 if y is None else len(np.unique(np.asarray(y)))
+        if net.get_params().get('module__n_out') != n_out:
+            net.set_params(module__n_out=n_out)
+
+
 # Rows with an integer weight are to equal repeated rows, so all rows are in one batch, and no row
 # is held out.
 SETTINGS = {
@@ -47,6 +58,7 @@ SETTINGS = {
 }
 ESTIMATORS = [
     NeuralNetClassifier(Mlp, criterion=nn.CrossEntropyLoss, **SETTINGS),
+    NeuralNetClassifier(Mlp, criterion=nn.CrossEntropyLoss, callbacks=[OutputSize()], **SETTINGS),
     NeuralNetBinaryClassifier(OneOutput, **SETTINGS),
     NeuralNetRegressor(OneOutput, **SETTINGS),
 ]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -12,9 +15,10 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 from torch.utils.data import DataLoader
 
+import skorch
 from skorch import NeuralNet, NeuralNetClassifier
 from skorch._params import parameter_groups, plan_reinitialization, suggest
-from skorch.callbacks import EarlyStopping, EpochScoring, EpochTimer
+from skorch.callbacks import Callback, EarlyStopping, EpochScoring, EpochTimer
 from skorch.exceptions import SkorchAttributeError
 from skorch.tests.net.net_tools import Module, make_net, weights_of
 
@@ -580,3 +584,64 @@ def test_a_single_underscore_is_told_before_and_after_initialization(initialized
         net.initialize()
     with pytest.raises(ValueError, match=r"did you mean 'module__hidden'\?.*module, criterion"):
         net.set_params(module_hidden=3)
+
+
+# ------------------------------------------------------------- parameters that a callback sets
+
+
+class SetsParams(Callback):
+    def __init__(self, **params):
+        self.params = params
+
+    def get_params(self, deep=True):
+        return {}
+
+    def on_train_begin(self, net, **kwargs):
+        net.set_params(**self.params)
+
+
+@pytest.fixture
+def net_set_in_training(data):
+    setter = SetsParams(module__hidden=7, optimizer__momentum=0.5)
+    return make_net(callbacks=[setter], verbose=0).fit(*data)
+
+
+def test_training_adds_no_public_attribute(net_set_in_training):
+    new = vars(net_set_in_training).keys() - vars(make_net()).keys()
+    assert [name for name in new if not (name.startswith('_') or name.endswith('_'))] == []
+
+
+def test_parameters_set_in_training_are_parameters(net_set_in_training, tmp_path):
+    net = net_set_in_training
+    net.save(tmp_path / 'net.skorch')
+    opened = skorch.load(tmp_path / 'net.skorch', trusted=[Module, SetsParams])
+    for each in (net, clone(net), copy.deepcopy(net), pickle.loads(pickle.dumps(net)), opened):
+        params = each.get_params()
+        assert (params['module__hidden'], params['optimizer__momentum']) == (7, 0.5)
+        assert (each.module__hidden, each.optimizer__momentum) == (7, 0.5)
+        each.initialize()
+        assert each.module_.first.out_features == 7
+        assert each.optimizer_.param_groups[0]['momentum'] == 0.5
+
+
+def test_the_user_has_the_last_word_on_parameters_set_in_training(net_set_in_training, data):
+    net = net_set_in_training
+    net.set_params(callbacks=None, module__hidden=5)
+    assert net.get_params()['module__hidden'] == net.module__hidden == 5
+    assert net.module_.first.out_features == 5
+    net.callbacks = [SetsParams(module__hidden=6)]
+    net.fit(*data)
+    assert net.get_params()['module__hidden'] == net.module__hidden == 6
+
+
+def test_parameter_that_cannot_be_set_in_training(data):
+    net = make_net(callbacks=[SetsParams(module__unknown=1)])
+    with pytest.raises(TypeError, match='unknown'):
+        net.fit(*data)
+    assert 'module__unknown' not in net.get_params()
+    assert not hasattr(net, 'module__unknown')
+
+
+def test_what_a_property_says_is_not_lost():
+    with pytest.raises(AttributeError, match='it has not seen y'):
+        make_net(cls=NeuralNetClassifier).classes_  # noqa: B018
