@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from skorch._indexing import is_pandas_ndframe
-from skorch._polars import is_polars, polars_to_array
+from skorch._polars import is_numeric, is_polars, polars_to_array
 
 HOW_TO_ENCODE = (
     'Encode strings and categories as numbers first (e.g. with OrdinalEncoder or OneHotEncoder of '
@@ -56,10 +56,10 @@ def frame_to_array(X: Any) -> np.ndarray:
 
 
 def numeric_columns(frame: Any) -> Any:
-    """Return a DataFrame of pandas or polars without the columns that are no numbers."""
+    """Return a DataFrame of pandas or polars without the columns that cannot become a tensor."""
     if is_polars(frame):
-        return frame.select([name for name, dtype in frame.schema.items() if dtype.is_numeric()])
-    return frame.select_dtypes('number')
+        return frame.select([name for name, dtype in frame.schema.items() if is_numeric(dtype)])
+    return frame.loc[:, [_is_number(dtype) for dtype in frame.dtypes]]
 
 
 def _is_number(dtype: Any) -> bool:

@@ -182,7 +182,10 @@ def _batch_size(X: Any) -> int:
     """Return the number of rows, quickly for a tensor or a dict of some."""
     if type(X) is torch.Tensor and X.ndim and not X.is_nested:
         return X.size(0)
-    values = list(X.values()) if type(X) is dict else [X]
-    sizes = {x.size(0) for x in values if type(x) is torch.Tensor and x.ndim and not x.is_nested}
-    is_plain = len(sizes) == 1 and all(type(x) is torch.Tensor for x in values)
-    return sizes.pop() if is_plain else get_len(X)
+    values = X.values() if type(X) is dict else (X,)
+    sizes = {
+        x.size(0) if type(x) is torch.Tensor and x.ndim and not x.is_nested else None
+        for x in values
+    }
+    size = sizes.pop() if len(sizes) == 1 else None
+    return get_len(X) if size is None else size

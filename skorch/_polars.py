@@ -63,16 +63,17 @@ def polars_rows(data: Any, index: Any) -> Any:
     return data[index]
 
 
-def _is_number(dtype: Any) -> bool:
+def is_numeric(dtype: Any) -> bool:
+    """Tell whether the values of a dtype are numbers that torch has a type for, or booleans."""
     import polars as pl  # there is a polars object, so polars is imported already
 
-    is_number = dtype.is_numeric() or dtype == pl.Boolean
-    return bool(is_number) and str(dtype) not in ('Int128', 'UInt128')
+    is_any = dtype.is_numeric() or dtype == pl.Boolean
+    return bool(is_any) and str(dtype) not in ('Int128', 'UInt128')
 
 
 def not_numeric_columns(frame: Any) -> list[str]:
     """Return name and type of each column that cannot become a tensor."""
-    return [f'{name!r} ({dtype})' for name, dtype in frame.schema.items() if not _is_number(dtype)]
+    return [f'{name!r} ({dtype})' for name, dtype in frame.schema.items() if not is_numeric(dtype)]
 
 
 def polars_to_array(X: Any) -> np.ndarray:
@@ -98,7 +99,7 @@ def polars_to_array(X: Any) -> np.ndarray:
     import polars as pl
 
     if isinstance(X, pl.Series):
-        if isinstance(X.dtype, pl.Array) and _is_number(X.dtype.inner):
+        if isinstance(X.dtype, pl.Array) and is_numeric(X.dtype.inner):
             return X.to_numpy()
         return polars_to_array(X.to_frame())[:, 0]
     bad = not_numeric_columns(X)
@@ -122,7 +123,7 @@ def polars_columns(frame: Any) -> dict[str, np.ndarray]:
     """Return the columns of a DataFrame, each of shape (n, 1), those that are no numbers too."""
     return {
         name: polars_to_array(frame[[name]])
-        if _is_number(dtype)
+        if is_numeric(dtype)
         else frame[name].to_numpy().reshape(-1, 1)
         for name, dtype in frame.schema.items()
     }

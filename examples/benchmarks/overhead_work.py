@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from overhead_data import SEED, Job, LeftOut, Size, make_job
 from scipy import sparse
+from sklearn.base import BaseEstimator, ClassifierMixin
 from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, Dataset, StackDataset, TensorDataset
@@ -71,11 +72,16 @@ def row_dataset(X: Any, y: torch.Tensor) -> Dataset:
     return StackDataset(*rows)
 
 
-def train(job: Job, batches_of: Callable[[Job, Any, torch.Tensor], Any]) -> list[float]:
+def train(
+    job: Job,
+    batches_of: Callable[[Job, Any, torch.Tensor], Any],
+    module: nn.Module | None = None,
+    lr: float = LR,
+) -> list[float]:
     """Train as one does by hand; return the losses of the last epoch."""
     call = job.input.call
-    module = job.new_module()
-    optimizer = torch.optim.SGD(module.parameters(), lr=LR)
+    module = job.new_module() if module is None else module
+    optimizer = torch.optim.SGD(module.parameters(), lr=lr)
     train_batches, *valid_batches = (batches_of(job, X, y) for X, y in job.parts())
     losses: list[float] = []
     for _ in range(job.size.epochs):
@@ -195,6 +201,42 @@ def search_sklearn(job: Job) -> np.ndarray:
     return search(estimator, grid, job)
 
 
+class PlainEstimator(ClassifierMixin, BaseEstimator):
+    """The plain loop as an estimator that does nothing but what a grid search needs."""
+
+    def __init__(self, job: Any, lr: float = LR, hidden: int = 8, epochs: int = 1) -> None:
+        self.job = job
+        self.lr = lr
+        self.hidden = hidden
+        self.epochs = epochs
+
+    def __sklearn_clone__(self) -> PlainEstimator:
+        return PlainEstimator(**vars(self))  # without a copy of the data
+
+    def fit(self, X: np.ndarray, y: np.ndarray) -> PlainEstimator:
+        size = replace(self.job.size, epochs=self.epochs)
+        args = {**self.job.module_args(), 'hidden': self.hidden}
+        self.module_ = self.job.input.module(**args)
+        train(replace(self.job, X=X, y=y, size=size), SliceBatches, self.module_, self.lr)
+        return self
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        batches = torch.from_numpy(X).split(self.job.size.batch)
+        self.module_.eval()
+        with torch.inference_mode():
+            return torch.cat([self.module_(Xi).softmax(1) for Xi in batches]).argmax(1).numpy()
+
+
+def search_plain(job: Job) -> np.ndarray:
+    torch.manual_seed(SEED)
+    grid: dict[str, list] = {
+        'lr': [LR, 2 * LR],
+        'hidden': [8, 16],
+        'epochs': [job.size.epochs, 2 * job.size.epochs],
+    }
+    return search(PlainEstimator(job), grid, job)
+
+
 def search_net(job: Job) -> np.ndarray:
     torch.manual_seed(SEED)
     grid: dict[str, list] = {
@@ -206,7 +248,11 @@ def search_net(job: Job) -> np.ndarray:
 
 
 def searching(job: Job) -> dict[str, Contender]:
-    return {'sklearn': lambda: search_sklearn(job), 'net': lambda: search_net(job)}
+    return {
+        'plain': lambda: search_plain(job),
+        'sklearn': lambda: search_sklearn(job),
+        'net': lambda: search_net(job),
+    }
 
 
 # Import
