@@ -180,7 +180,7 @@ def as_weights(sample_weight: Any, n_rows: int | None) -> np.ndarray:
             f'these {bad.size} weight(s), or leave the rows out.'
         )
     if n_rows and not weights.any():
-        raise ValueError('sample_weight is zero for all rows, so there is nothing to train on.')
+        raise ValueError('sample_weight is zero for all rows, so that none of them counts.')
     return batchable(weights.reshape(-1))
 
 

@@ -64,22 +64,35 @@ def _check(net: Any, use: list[bool], before: int, is_given: bool) -> None:
         )
 
 
-def refuse_zero_weights(history: Any, figures: Mapping[str, Any]) -> None:
-    """Raise if no row of a pass over the training data had a weight above 0.
+def check_weights_of_pass(
+    history: Any, figures: Mapping[str, Any], prefix: str, training: bool
+) -> None:
+    """Raise, or warn in validation, if no row of a pass had a weight above 0.
 
     Parameters
     ----------
     history : History
     figures : dict
         Those of the last batch. Only if its weights are zero, too, the history is read.
+    prefix : str
+        What the names in the history begin with.
+    training : bool
+        Whether it was a pass over the training data.
 
     Raises
     ------
     ValueError
 
     """
-    if figures.get('batch_weight', 1) == 0 and not any(history[-1, 'batches', :, _WEIGHT]):
+    is_zero = figures.get('batch_weight', 1) == 0
+    if not is_zero or any(history[-1, 'batches', :, f'{prefix}_batch_weight']):
+        return
+    if training:
         raise ValueError(
             'The weights of all rows are zero, so there is nothing to train on. Give a weight '
             'above 0 to some rows of the training data, or leave the weights out.'
         )
+    warn_user(
+        'The weights of all validation rows are zero, so that their loss and scores are NaN. Give '
+        'a weight above 0 to some of them, or train with train_split=None.'
+    )

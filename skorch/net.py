@@ -71,7 +71,7 @@ from skorch._triples import (
     with_weights_of_dataset,
 )
 from skorch._validation_data import split_datasets, validation_dataset
-from skorch._weight_use import refuse_zero_weights, use_of_weights
+from skorch._weight_use import check_weights_of_pass, use_of_weights
 from skorch.callbacks import EpochTimer, PassthroughScoring, PrintLog
 from skorch.dataset import Dataset, ValidSplit, get_len, unpack_data  # noqa: F401  likewise
 from skorch.exceptions import (  # noqa: F401  programs import these from here
@@ -541,8 +541,7 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
                 batch_count += 1
                 del step  # its graph, before the next one is built
         self.history.record(f'{prefix}_batch_count', batch_count)
-        if training:
-            refuse_zero_weights(self.history, figures)
+        check_weights_of_pass(self.history, figures, prefix, training)
 
     def _finished_batch(self, batch: Any, step: Any, training: bool) -> tuple[Any, Any, Any]:
         """Return batch and step as callbacks see them, and the figures for the history."""

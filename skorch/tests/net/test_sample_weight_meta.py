@@ -6,6 +6,8 @@ Also weights that datasets bring along, and what a weight is worth: as much as r
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 import sklearn
@@ -777,3 +779,21 @@ def test_dataset_of_zero_weights(make, batch_size):
     net = make(train_split=None, batch_size=batch_size).fit(Triples(X, CODES, weight), CODES)
     expected = make(train_split=None, batch_size=batch_size).fit(X, CODES, sample_weight=weight)
     assert torch.equal(vector(net), vector(expected))
+
+
+@pytest.mark.parametrize('batch_size', [8, -1])
+def test_validation_rows_of_zero_weights(make, batch_size):
+    def held_out(dataset, y=None):
+        return Subset(dataset, range(10, N)), Subset(dataset, range(10))
+
+    net = make(batch_size=batch_size, max_epochs=1, train_split=held_out)
+    weight = np.r_[np.zeros(10), np.ones(N - 10)]
+    with pytest.warns(SkorchWarning, match='weights of all validation rows are zero') as caught:
+        net.fit(X, CODES, sample_weight=weight)
+    assert len(caught) == 1
+    assert np.isnan(net.history[-1, 'valid_loss'])
+    weight[0] = 1.0  # one row is enough
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        net.fit(X, CODES, sample_weight=weight)
+    assert np.isfinite(net.history[-1, 'valid_loss'])
