@@ -16,6 +16,7 @@ from torch.utils.data import BatchSampler, DataLoader, IterableDataset, Subset, 
 from skorch._checks import checked_batch_size
 from skorch._collating import RowsCollate, holds_special, with_quick_rows
 from skorch._dtypes import batchable, check_collatable
+from skorch._endings import warn_user
 from skorch._features import as_module_takes
 from skorch._generators import torch_state_unchanged
 from skorch._indexing import check_indexing, is_ndframe
@@ -357,3 +358,15 @@ def batch_of_no_rows(dataset: Any) -> Any:
     if isinstance(dataset, Dataset) and has_own_items(dataset):
         return None  # its code is made for single rows
     return dataset[0:0] if isinstance(dataset, (Dataset, TensorDataset)) else None
+
+
+def warn_of_no_batch(iterator: Any) -> None:
+    """Warn that a pass over the training data had no batch, and so taught the net nothing."""
+    reason = 'Check the dataset, the sampler and the iterator.'
+    size = getattr(iterator, 'batch_size', None)
+    if getattr(iterator, 'drop_last', False) and size is not None:
+        reason = (
+            f'With drop_last=True, rows that do not fill a batch of {size} are left out. Use a '
+            f'smaller batch_size, or batch_size=-1 for all rows at once.'
+        )
+    warn_user(f'The iterator gave no batch, so that nothing was trained in this epoch. {reason}')

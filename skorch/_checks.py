@@ -296,10 +296,19 @@ def backward(net: Any, loss: torch.Tensor, compute: Callable[[Any], Any] | None 
     ------
     RuntimeError
         If the loss is no scalar, or depends on no parameter that can be trained.
+    TypeError
+        If it is no tensor.
 
     """
     try:
         loss.backward() if compute is None else compute(loss)
+    except AttributeError as exc:
+        if isinstance(loss, torch.Tensor):
+            raise
+        raise TypeError(
+            f'The loss has to be a tensor of one element to train on, got {loss!r} of type '
+            f'{type(loss).__name__}. Return one from get_loss.'
+        ) from exc
     except RuntimeError as exc:
         text = why_no_gradient(net, loss)
         if text is None:
@@ -321,6 +330,12 @@ def why_no_gradient(net: Any, loss: torch.Tensor) -> str | None:
         return (
             'All parameters of the module are frozen (requires_grad=False), so that there is '
             'nothing to train. Unfreeze some of them, e.g. with skorch.callbacks.Unfreezer.'
+        )
+    if not loss.requires_grad and params:
+        return (
+            'The loss depends on no parameter, so that nothing can be learnt from it. Let forward, '
+            'and get_loss if it is your own, return what they compute from the parameters, without '
+            'detach, torch.no_grad, argmax, rounding, or a way through numpy.'
         )
     return None
 

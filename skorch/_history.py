@@ -161,8 +161,20 @@ def figures_of(
     is_quiet : bool
         Whether the step reaches nobody else, who might change the loss in place.
 
+    Raises
+    ------
+    TypeError
+        If the step is no dict.
+
     """
-    loss = step['loss']
+    try:
+        loss = step['loss']
+    except TypeError as exc:
+        raise TypeError(
+            f"A step has to return a dict with 'loss' and 'y_pred', got {type(step).__name__}. If "
+            f'train_step, train_step_single or validation_step is your own, let it return what '
+            f'super() returned.'
+        ) from exc
     is_elsewhere = is_computed_elsewhere(loss)
     figures = {
         'loss': _loss_for(history, loss, is_quiet) if is_elsewhere else loss.item(),

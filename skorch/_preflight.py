@@ -15,7 +15,13 @@ from typing import Any
 from skorch._direct_steps import is_in_one_go
 from skorch._endings import warn_user
 from skorch._losses import LOOK, out_of_bounds_message
-from skorch._preflight_outputs import are_all_the_same, findings_on_loss, ignores_rows, seen_by
+from skorch._preflight_outputs import (
+    are_all_the_same,
+    findings_on_loss,
+    ignores_rows,
+    refuse_indices,
+    seen_by,
+)
 from skorch._preflight_parameters import (
     are_in_order,
     components_of,
@@ -78,6 +84,7 @@ def first_step(net: Any, make_step: Step, batch: Any) -> Any:
         outputs.append(y_pred)
         seen = seen_by(criterion, y_pred, y_true)
         if seen is None:
+            _say(net, [refuse_indices(criterion, y_pred)])
             return
         _say(net, findings_on_loss(seen))
         if are_all_the_same(seen):

@@ -65,6 +65,18 @@ class Seen(NamedTuple):
     head: list[Any]
 
 
+def refuse_indices(criterion: Any, y_pred: Any) -> Finding:
+    """Return an error if the module decides itself, so that no gradient leads back to it."""
+    is_decided = _is_plain(y_pred) and not (y_pred.is_floating_point() or y_pred.is_complex())
+    if not is_decided or not rules_for(criterion):
+        return None
+    return ValueError(
+        f'The module returns whole numbers ({y_pred.dtype}), from which nothing can be learnt. Let '
+        f'forward return one output per class, or a score, without argmax or a threshold: predict '
+        f'applies it.'
+    )
+
+
 def seen_by(criterion: Any, y_pred: Any, y_true: Any) -> Seen | None:
     """Return what there is to look at, or None for what is no plain tensor."""
     if not (_is_plain(y_pred) and _is_plain(y_true) and y_pred.dtype in _FLOATING and y_pred.ndim):

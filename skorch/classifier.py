@@ -384,13 +384,14 @@ class NeuralNetBinaryClassifier(BinaryLogProbaMixin, _Classifier):
 
         """
         check_threshold(self)
-        super().check_data(X, y)
         ndim = 1 if y is None else label_array(y).ndim
         if ndim != 1:
             raise ValueError(
                 f'The target data should be 1-dimensional, got {ndim} dimensions. Use '
-                f'y.ravel() for a single column, and NeuralNetClassifier for several labels.'
+                f'y.ravel() for a single column, y.argmax(1) for one of each class, and '
+                f'NeuralNetClassifier for several labels.'
             )
+        super().check_data(X, y)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

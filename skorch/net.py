@@ -541,6 +541,8 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
                 batch_count += 1
                 del step  # its graph, before the next one is built
         self.history.record(f'{prefix}_batch_count', batch_count)
+        if training and not batch_count:
+            _batching.warn_of_no_batch(iterator)
         check_weights_of_pass(self.history, figures, prefix, training)
 
     def _finished_batch(self, batch: Any, step: Any, training: bool) -> tuple[Any, Any, Any]:

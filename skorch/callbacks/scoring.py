@@ -219,7 +219,17 @@ class ScoringBase(_BestScoreMixin, Callback):
         weights = {} if sample_weight is None else {'sample_weight': sample_weight}
         if type(self)._scoring is not ScoringBase._scoring:
             weights = {}
-        return as_number(self._scoring(net, X_test, y_test, **weights))
+        try:
+            return as_number(self._scoring(net, X_test, y_test, **weights))
+        except ValueError as exc:
+            if "can't handle a mix of" not in str(exc):
+                raise
+            raise ValueError(
+                f'The score {self.name_!r} cannot be computed, since targets and predictions are '
+                f'of different kinds: {exc}. Pass labels of shape (n,) as y, for instance '
+                f'y.argmax(1) instead of one column for each class. To train on probabilities of '
+                f'the classes, leave the score out, as callbacks__valid_acc=None does.'
+            ) from exc
 
 
 @_document_parameters

@@ -177,6 +177,10 @@ REFUSED = {
         ends(lambda out: out.abs() * 9), nn.NLLLoss, **CLASSIFIER, says='that are neither'
     ),
     'columns, NLL': Case(ends(LOG_SOFTMAX), nn.NLLLoss, target=one_hot, says='one class index'),
+    'argmax': Case(ends(lambda out: out.argmax(1)), says='whole numbers.*without argmax'),
+    'threshold': Case(
+        ends(lambda out: out[:, 0] > 0), nn.BCEWithLogitsLoss, target=floats, says='whole numbers'
+    ),
     'logits, BCE': Case(criterion=nn.BCELoss, target=columns, says='BCEWithLogitsLoss'),
     'logits, BCE, function': Case(
         criterion=F.binary_cross_entropy, target=columns, says='BCEWithLogitsLoss'

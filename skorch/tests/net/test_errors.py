@@ -15,6 +15,7 @@ from torch.utils.data import IterableDataset
 from skorch import NeuralNet, NeuralNetBinaryClassifier, NeuralNetClassifier, NeuralNetRegressor
 from skorch.callbacks import Checkpoint, EpochTimer, LoadInitState, PrintLog, TensorBoard
 from skorch.dataset import ValidSplit
+from skorch.exceptions import SkorchWarning
 from skorch.history import History
 from skorch.tests.naming import name_of
 from skorch.tests.net.net_tools import Module, make_net
@@ -278,12 +279,15 @@ def test_module_that_is_frozen():
 
 
 def test_error_of_autograd_is_left_alone():
-    class Detached(NeuralNet):
+    class InPlace(NeuralNet):
         def get_loss(self, y_pred, y_true, **kwargs):
-            return super().get_loss(y_pred, y_true, **kwargs).detach()
+            probability = y_pred.sigmoid()
+            loss = probability.square().sum()
+            probability.add_(1)
+            return loss
 
-    text = error_of(RuntimeError, make_net(cls=Detached).fit, X, Y)
-    assert text.startswith('element 0 of tensors does not require grad')
+    text = error_of(RuntimeError, make_net(cls=InPlace).fit, X, Y)
+    assert text.startswith('one of the variables needed for gradient computation')
 
 
 @pytest.mark.parametrize(
@@ -321,3 +325,64 @@ def test_folder_of_a_checkpoint_that_cannot_be_made(tmp_path):
     blocked.unlink()
     net.partial_fit(X, Y)
     assert (blocked / 'run' / 'params.pt').exists()
+
+
+# --------------------------------------------------------------------- steps that teach nothing
+
+
+class Cut(Module):
+    def __init__(self, cut):
+        super().__init__()
+        self.cut = cut
+
+    def forward(self, X):
+        return self.cut(super().forward(X))
+
+
+@pytest.mark.parametrize(
+    'cut',
+    [torch.detach, lambda out: torch.from_numpy(out.detach().numpy())],
+    ids=['detach', 'numpy'],
+)
+def test_outputs_that_are_cut_off_from_the_parameters(cut):
+    text = error_of(RuntimeError, make_net(module=Cut, module__cut=cut).fit, X, Y)
+    assert text.startswith('The loss depends on no parameter')
+
+
+@pytest.mark.parametrize('result', [None, 1.5])
+def test_loss_that_is_no_tensor(result):
+    class NoLoss(NeuralNet):
+        def get_loss(self, *args, **kwargs):
+            return result
+
+    text = error_of(TypeError, make_net(cls=NoLoss).fit, X, Y)
+    assert f'got {result!r} of type {type(result).__name__}. Return one from get_loss.' in text
+
+
+@pytest.mark.parametrize('name', ['train_step', 'validation_step'])
+def test_step_that_returns_nothing(name):
+    cls = type('NoStep', (NeuralNet,), {name: lambda net, batch, **kwargs: None})
+    text = error_of(TypeError, make_net(cls=cls).fit, X, Y)
+    assert "a dict with 'loss' and 'y_pred', got NoneType" in text
+
+
+@pytest.mark.parametrize('target', [np.eye(2)[Y], np.eye(2, dtype=int)[Y]], ids=['float', 'int'])
+def test_accuracy_of_one_column_for_each_class(target):
+    net = make_net(cls=NeuralNetClassifier, max_epochs=1)
+    text = error_of(ValueError, net.fit, X, target)
+    assert "The score 'valid_acc' cannot be computed" in text and 'y.argmax(1)' in text
+    net.set_params(callbacks__valid_acc=None, train_split=ValidSplit(5)).fit(X, target)
+    assert np.isfinite(net.history[-1, 'valid_loss'])
+
+
+def test_one_column_for_each_class_of_a_binary_classifier():
+    text = error_of(ValueError, binary_net().fit, X, np.eye(2)[Y])
+    assert 'got 2 dimensions' in text and 'y.argmax(1) for one of each class' in text
+
+
+def test_training_without_a_batch():
+    net = make_net(train_split=None, max_epochs=1, batch_size=128, iterator_train__drop_last=True)
+    with pytest.warns(SkorchWarning, match=r'no batch.*do not fill a batch of 128') as caught:
+        net.fit(X, Y)
+    (warning,) = caught
+    assert warning.filename == __file__
