@@ -14,6 +14,11 @@ def is_array_of_labels(y: Any) -> bool:
     return type(y) is np.ndarray and y.ndim == 1 and len(y) > 0 and y.dtype.kind in 'iubU'
 
 
+def is_counted(y_true: Any, sample_weight: Any) -> bool:
+    """Tell whether the accuracy is a mere count of the rows that are predicted right."""
+    return sample_weight is None and is_array_of_labels(y_true)
+
+
 def accuracy(y_true: np.ndarray, y_pred: Any) -> float:
     """Return the fraction of rows that are predicted right.
 
@@ -53,6 +58,6 @@ class AccuracyMixin(ClassifierMixin):
         float
 
         """
-        if sample_weight is None and is_array_of_labels(y):
+        if is_counted(y, sample_weight):
             return accuracy(y, self.predict(X))
         return super().score(X, y, sample_weight=sample_weight)

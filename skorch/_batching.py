@@ -29,7 +29,7 @@ from skorch._whole_batches import (
     WholeBatchLoader,
 )
 from skorch._whole_items import collate_whole_items, with_whole_items
-from skorch.dataset import Dataset, has_own_items
+from skorch.dataset import Dataset, has_own_items, without_subsets
 
 SAMPLERS = ('sampler', 'batch_sampler')
 _PREDICTING: ContextVar[bool] = ContextVar('skorch_predicting', default=False)
@@ -216,13 +216,6 @@ def codes_of(y: Any, net: Any) -> Any:
         if _TARGETS_COUNT.get():
             raise
         return None
-
-
-def without_subsets(dataset: Any) -> Any:
-    """Return the dataset of which a subset, or a subset of one, takes its rows."""
-    while isinstance(dataset, Subset):
-        dataset = dataset.dataset
-    return dataset
 
 
 def check_items(dataset: Any) -> None:

@@ -109,9 +109,14 @@ class ComponentsMixin(BaseEstimator):
             self._register_attribute(name, attr)
         elif name == 'random_state':
             note_new_seed(self, attr)
+        if name in self._set_in_training:
+            self._forget_set_in_training(name)
         super().__setattr__(name, attr)
 
     def __delattr__(self, name: str) -> None:
+        if name in self._set_in_training:
+            self._forget_set_in_training(name)
+            return
         super().__delattr__(name)
         tracked = {*self._modules, *self._criteria, *self._optimizers}
         if name.endswith('_') and name.removesuffix('_') in tracked:
@@ -211,7 +216,8 @@ class ComponentsMixin(BaseEstimator):
                 self.callbacks_: list[tuple[str, Any]] = []
                 return
             self.initialize_callbacks()
-            settings = {k: v for k, v in vars(self).items() if k.startswith('callbacks__')}
+            params = self._component_params()
+            settings = {k: v for k, v in params.items() if k.startswith('callbacks__')}
             if settings:
                 self._configure_added_callbacks(settings)
 
@@ -414,7 +420,7 @@ class ComponentsMixin(BaseEstimator):
 
     def _configured_callback(self, name: str, callback: Any) -> Any:
         """Apply ``callbacks__<name>`` and ``callbacks__<name>__<param>`` to one callback."""
-        callback = vars(self).get(f'callbacks__{name}', callback)
+        callback = self._component_params().get(f'callbacks__{name}', callback)
         if callback is None:
             return None
         params = self.get_params_for(f'callbacks__{name}')

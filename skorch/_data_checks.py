@@ -94,7 +94,7 @@ def _as_numbers(net: Any, X: Any) -> Any:
     if X.dtype != object:
         return np.ascontiguousarray(X) if min(X.strides) < 0 else X
     for name in ('iterator_train', 'iterator_valid'):
-        if getattr(net, name) is not DataLoader or f'{name}__collate_fn' in vars(net):
+        if getattr(net, name) is not DataLoader or 'collate_fn' in net.get_params_for(name):
             return X
     try:
         return check_array(X, ensure_all_finite=False, ensure_min_samples=0, ensure_min_features=0)

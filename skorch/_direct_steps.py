@@ -9,20 +9,19 @@ one function; what computes the output and the loss are methods in either case.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 from skorch._checks import backward
-from skorch._modes import KeptMode
+from skorch._modes import KeptMode, grad_mode
 from skorch._optimizer_steps import quick_step, steps_without_closure, zero_grad
 from skorch._rowparams import computing_loss_with, rows_of, weight_of
-from skorch._structures import grad_mode
 from skorch.dataset import unpack_data
 
 # Takes a batch and returns a dict with its ``loss`` and ``y_pred``.
 Step = Callable[[Any], Any]
 
-# The methods that a step consists of and that are not called where it is made in one go:
-# in training,
+# The methods that a training step consists of, and that are not called where it is made in one go.
 IN_TRAINING = (
     'train_step',
     'train_step_single',
@@ -31,7 +30,7 @@ IN_TRAINING = (
     '_step_optimizer',
     '_zero_grad_optimizer',
 )
-# in prediction.
+# The same of a step in prediction.
 IN_PREDICTION = ('evaluation_step', 'check_is_fitted', '_set_training')
 _STOCK: dict[str, Any] = {}
 
@@ -72,8 +71,14 @@ def _call_with_rows(
     if not rows and not fit_params:
         return step_fn(batch)
     fit_params = {**fit_params, **rows}
-    with computing_loss_with(weight_of(batch), net._params_of_criterion(fit_params)):
+    with _computing_loss_of(net, batch, fit_params):
         return step_fn(batch, **fit_params)
+
+
+def _computing_loss_of(
+    net: Any, batch: Any, fit_params: dict[str, Any]
+) -> AbstractContextManager[None]:
+    return computing_loss_with(weight_of(batch), net._params_of_criterion(fit_params))
 
 
 def is_in_one_go(net: Any) -> bool:
@@ -97,17 +102,19 @@ def _train_step(net: Any, is_quiet: bool) -> Step:
         with grad_mode(True):
             zero_grad(optimizer)
             net._set_training(True)
-            step = net._forward_step(batch, training=True, fit_params=rows_of(batch))
+            rows = rows_of(batch)
+            step = net._forward_step(batch, training=True, fit_params=rows)
             backward(net, step['loss'])
             if not is_quiet:
-                net._notify_grad_computed(batch)
+                with _computing_loss_of(net, batch, rows):
+                    net._notify_grad_computed(batch)
         step_optimizer() if attributes[place] is optimizer else attributes[place].step(None)
         return step
 
     return train_step
 
 
-def evaluation_of(net: Any, training: bool) -> Step:
+def evaluation_of(net: Any, training: bool) -> Callable[[Any], Any]:
     """Return what computes the output for a batch, as ``evaluation_step`` does it.
 
     Parameters

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from skorch._indexing import is_pandas_ndframe
-from skorch._polars import is_numeric, is_polars, polars_to_array
+from skorch._polars import is_polars, is_polars_number, polars_to_array
 
 HOW_TO_ENCODE = (
     'Encode strings and categories as numbers first (e.g. with OrdinalEncoder or OneHotEncoder of '
@@ -42,7 +42,7 @@ def frame_to_array(X: Any) -> np.ndarray:
     bad = [
         f'{name!r} ({dtype})'
         for name, dtype in zip(frame.columns, frame.dtypes, strict=True)
-        if not _is_number(dtype)
+        if not _is_pandas_number(dtype)
     ]
     if bad:
         raise TypeError(
@@ -58,11 +58,13 @@ def frame_to_array(X: Any) -> np.ndarray:
 def numeric_columns(frame: Any) -> Any:
     """Return a DataFrame of pandas or polars without the columns that cannot become a tensor."""
     if is_polars(frame):
-        return frame.select([name for name, dtype in frame.schema.items() if is_numeric(dtype)])
-    return frame.loc[:, [_is_number(dtype) for dtype in frame.dtypes]]
+        return frame.select(
+            [name for name, dtype in frame.schema.items() if is_polars_number(dtype)]
+        )
+    return frame.loc[:, [_is_pandas_number(dtype) for dtype in frame.dtypes]]
 
 
-def _is_number(dtype: Any) -> bool:
+def _is_pandas_number(dtype: Any) -> bool:
     """Tell whether the values of a dtype of pandas are numbers or booleans."""
     import pandas as pd
 
@@ -80,7 +82,7 @@ def with_plain_columns(frame: Any) -> Any:
     plain = {
         name: frame_to_array(frame[name])
         for name, dtype in frame.dtypes.items()
-        if not isinstance(dtype, np.dtype) and dtype != 'category' and _is_number(dtype)
+        if not isinstance(dtype, np.dtype) and dtype != 'category' and _is_pandas_number(dtype)
     }
     return frame.assign(**plain) if plain else frame
 
@@ -95,5 +97,5 @@ def as_numpy_if_nullable(X: Any) -> Any:
         return X
     dtypes = [X.dtype] if X.ndim == 1 else list(X.dtypes)
     are_plain = all(isinstance(dtype, np.dtype) for dtype in dtypes)
-    is_known = all(dtype != 'category' and _is_number(dtype) for dtype in dtypes)
+    is_known = all(dtype != 'category' and _is_pandas_number(dtype) for dtype in dtypes)
     return frame_to_array(X) if is_known and not are_plain else X

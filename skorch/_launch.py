@@ -266,8 +266,13 @@ def _accelerated(net: Any, accelerator: Any, stop_file: Path) -> Iterator[None]:
     from skorch.hf import AccelerateMixin
 
     cls = type(net)
-    sizes = _shared_batch_sizes(vars(net), accelerator.num_processes)
-    changed = {**sizes, 'device': None, 'n_processes': None}
+    params = {**vars(net), **net._component_params()}
+    sizes = _shared_batch_sizes(params, accelerator.num_processes)
+    set_in_training = {k: v for k, v in net._set_in_training.items() if k not in sizes}
+    changed = {
+        **sizes,
+        **{'device': None, 'n_processes': None, '_set_in_training': set_in_training},
+    }
     own_params = {name: vars(net)[name] for name in changed if name in vars(net)}
     vars(net).update(changed, accelerator=accelerator, unwrap_after_train=True)
     attributes = {'_own_class': cls, '_own_params': own_params, '_stop_file': stop_file}
@@ -276,7 +281,7 @@ def _accelerated(net: Any, accelerator: Any, stop_file: Path) -> Iterator[None]:
         yield
     finally:
         net.__class__ = cls
-        for name in ADDED:
+        for name in (*ADDED, *changed):
             vars(net).pop(name, None)
         vars(net).update(own_params)
 

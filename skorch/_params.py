@@ -244,7 +244,7 @@ class ParamsMixin(BaseEstimator):
         # a method that was replaced on the instance (net.get_loss = ...) is no parameter
         cls = type(self)
         names = [n for n in vars(self) if not inspect.isfunction(getattr(cls, n, None))]
-        return own_param_names([*names, *self._set_in_training])
+        return own_param_names(names)
 
     def get_params(self, deep: bool = True, **kwargs: Any) -> dict[str, Any]:
         """Return the parameters of the net.
@@ -260,7 +260,7 @@ class ParamsMixin(BaseEstimator):
         dict of str to object
 
         """
-        params = super().get_params(deep=deep, **kwargs)
+        params = {**super().get_params(deep=deep, **kwargs), **self._set_in_training}
         if not deep:
             return params
         settings = {k: v for k, v in params.items() if k.startswith('callbacks__')}
@@ -295,11 +295,15 @@ class ParamsMixin(BaseEstimator):
         for item in self.get_default_callbacks():
             name = item[0] if isinstance(item, tuple) else None
             if name is not None:
-                yield name, vars(self).get(f'callbacks__{name}', item[1])
+                yield name, self._component_params().get(f'callbacks__{name}', item[1])
+
+    def _component_params(self) -> dict[str, Any]:
+        """Return all parameters of components, ``<component>__<param>``, that have been set."""
+        params = {k: v for k, v in vars(self).items() if '__' in k}
+        return {**params, **self._set_in_training} if self._set_in_training else params
 
     def _get_params_for(self, prefix: str) -> dict[str, Any]:
-        params = {k: v for k, v in vars(self).items() if '__' in k}
-        return params_for(prefix, {**self._set_in_training, **params})
+        return params_for(prefix, self._component_params())
 
     def get_params_for(self, prefix: str) -> dict[str, Any]:
         """Return the parameters ``<prefix>__<name>`` as ``{name: value}``.
@@ -442,22 +446,24 @@ class ParamsMixin(BaseEstimator):
         none.
 
         """
-        is_added = '__' in name and name not in vars(self) and training_of(self) is not None
-        others = {key: each for key, each in self._set_in_training.items() if key != name}
-        if is_added:
-            self._set_in_training = {**others, name: value}
-            return
-        if len(others) < len(self._set_in_training):
-            self._set_in_training = others
-        setattr(self, name, value)
+        if '__' in name and name not in vars(self) and training_of(self) is not None:
+            self._set_in_training = {**self._set_in_training, name: value}
+        else:
+            setattr(self, name, value)
+
+    def _forget_set_in_training(self, name: str) -> None:
+        others = {key: value for key, value in self._set_in_training.items() if key != name}
+        self._set_in_training = others
 
     def __getattr__(self, name: str) -> Any:
         if name in self._set_in_training:
             return self._set_in_training[name]
-        return super().__getattribute__(name)  # which raises, and says what a property says
+        if hasattr(type(self), name):  # a property that raised: let it say why
+            return super().__getattribute__(name)
+        raise AttributeError(f'{type(self).__name__!r} object has no attribute {name!r}')
 
     def _check_param_names(self, names: Iterable[str]) -> None:
-        declared = self._get_param_names()
+        declared = [*self._get_param_names(), *self._set_in_training]
         # a subclass may define further components on initialization, so that an unknown prefix
         # can only be told afterwards
         prefixes = self.prefixes_ if self.initialized_ else [n.partition('__')[0] for n in names]
@@ -478,7 +484,7 @@ class ParamsMixin(BaseEstimator):
         names = [name for name in params if name != 'callbacks']
         self._check_callback_params(names)
         for name in names:
-            setattr(self, name, params[name])
+            self._set_param(name, params[name])
         if self.initialized_:
             self._initialize_callbacks()
 

@@ -33,7 +33,7 @@ from skorch.dataset import Dataset, has_own_items
 _END = object()
 
 
-def batches_of_pass(net: Any, iterator: Any) -> Any:
+def with_seeded_order(net: Any, iterator: Any) -> Any:
     """Return the batches of a pass over the training data.
 
     Parameters

@@ -63,7 +63,7 @@ def polars_rows(data: Any, index: Any) -> Any:
     return data[index]
 
 
-def is_numeric(dtype: Any) -> bool:
+def is_polars_number(dtype: Any) -> bool:
     """Tell whether the values of a dtype are numbers that torch has a type for, or booleans."""
     import polars as pl  # there is a polars object, so polars is imported already
 
@@ -73,7 +73,9 @@ def is_numeric(dtype: Any) -> bool:
 
 def not_numeric_columns(frame: Any) -> list[str]:
     """Return name and type of each column that cannot become a tensor."""
-    return [f'{name!r} ({dtype})' for name, dtype in frame.schema.items() if not is_numeric(dtype)]
+    return [
+        f'{name!r} ({dtype})' for name, dtype in frame.schema.items() if not is_polars_number(dtype)
+    ]
 
 
 def polars_to_array(X: Any) -> np.ndarray:
@@ -99,7 +101,7 @@ def polars_to_array(X: Any) -> np.ndarray:
     import polars as pl
 
     if isinstance(X, pl.Series):
-        if isinstance(X.dtype, pl.Array) and is_numeric(X.dtype.inner):
+        if isinstance(X.dtype, pl.Array) and is_polars_number(X.dtype.inner):
             return X.to_numpy()
         return polars_to_array(X.to_frame())[:, 0]
     bad = not_numeric_columns(X)
@@ -123,7 +125,7 @@ def polars_columns(frame: Any) -> dict[str, np.ndarray]:
     """Return the columns of a DataFrame, each of shape (n, 1), those that are no numbers too."""
     return {
         name: polars_to_array(frame[[name]])
-        if is_numeric(dtype)
+        if is_polars_number(dtype)
         else frame[name].to_numpy().reshape(-1, 1)
         for name, dtype in frame.schema.items()
     }

@@ -9,10 +9,10 @@ cannot be sure of what it sees says nothing.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from skorch._direct_steps import is_in_one_go
+from skorch._direct_steps import Step, is_in_one_go
 from skorch._endings import warn_user
 from skorch._losses import LOOK, out_of_bounds_message
 from skorch._preflight_outputs import (
@@ -33,8 +33,6 @@ from skorch.dataset import unpack_data
 from skorch.exceptions import SkorchWarning
 
 _OF_TORCH = re.compile(r'Target -?\d+ is out of bounds\.')
-
-Step = Callable[[Any], Any]
 
 
 def is_due(net: Any, training: bool) -> bool:

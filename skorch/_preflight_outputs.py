@@ -68,7 +68,7 @@ class Seen(NamedTuple):
 def refuse_indices(criterion: Any, y_pred: Any) -> Finding:
     """Return an error if the module decides itself, so that no gradient leads back to it."""
     is_decided = _is_plain(y_pred) and not (y_pred.is_floating_point() or y_pred.is_complex())
-    if not is_decided or not rules_for(criterion):
+    if not is_decided or not _rules_of(criterion):
         return None
     return ValueError(
         f'The module returns whole numbers ({y_pred.dtype}), from which nothing can be learnt. Let '
@@ -88,10 +88,15 @@ def seen_by(criterion: Any, y_pred: Any, y_true: Any) -> Seen | None:
 
 def findings_on_loss(seen: Seen) -> list[Exception | str]:
     """Apply the rules for the criterion; one with a forward of its own takes what it likes."""
-    rules = _RULES_OF_CLASS.get(type(seen.criterion))
-    if rules is None:
-        rules = () if has_own_forward(seen.criterion) else rules_for(seen.criterion)
+    rules = _rules_of(seen.criterion)
     return [finding for rule in rules if (finding := rule(seen)) is not None]
+
+
+def _rules_of(criterion: Any) -> tuple[Callable[[Seen], Finding], ...]:
+    rules = _RULES_OF_CLASS.get(type(criterion))
+    if rules is None:
+        return () if has_own_forward(criterion) else rules_for(criterion)
+    return rules
 
 
 def _is_plain(value: Any) -> bool:

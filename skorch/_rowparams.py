@@ -17,7 +17,7 @@ from skorch._indexing import multi_indexing
 
 _ATTRIBUTE = '_skorch_row_params'
 
-_USE: ContextVar[Any] = ContextVar('skorch_use_of_weights', default=deque(maxlen=0))  # noqa: B039
+_WEIGHT_USE: ContextVar[Any] = ContextVar('skorch_use_of_weights', default=deque(maxlen=0))  # noqa: B039
 
 
 class LossArguments(NamedTuple):
@@ -66,7 +66,7 @@ def loss_arguments() -> LossArguments:
     """Return what the loss of the current batch is to be computed with."""
     current = _CURRENT.get()
     if current.sample_weight is not None:
-        _USE.get().append(True)
+        _WEIGHT_USE.get().append(True)
     return current
 
 
@@ -74,11 +74,11 @@ def loss_arguments() -> LossArguments:
 def noting_use() -> Iterator[list[bool]]:
     """Yield a list that is no longer empty once weights have been asked for."""
     use: list[bool] = []
-    token = _USE.set(use)
+    token = _WEIGHT_USE.set(use)
     try:
         yield use
     finally:
-        _USE.reset(token)
+        _WEIGHT_USE.reset(token)
 
 
 def rows_of(batch: Any) -> dict[str, Any]:

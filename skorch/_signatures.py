@@ -75,5 +75,9 @@ def extra_arguments(criterion: Any) -> frozenset[str]:
 
 def is_stock(method: Any) -> bool:
     """Tell methods of this package from overriding ones; its tests override as users do."""
-    package, _, module = (getattr(method, '__module__', None) or '').partition('.')
+    # functools.wraps gives a function the module of another one
+    namespace = getattr(getattr(method, '__func__', method), '__globals__', None)
+    own = getattr(method, '__module__', None)
+    place = own if namespace is None else namespace.get('__name__')
+    package, _, module = (place or '').partition('.')
     return package == 'skorch' and module.partition('.')[0] != 'tests'

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,6 @@ COMPILED = '_orig_mod'
 PARALLEL = (nn.parallel.DistributedDataParallel, nn.DataParallel)
 # Bytes of data from which on it shows how the outputs of its batches are kept.
 LARGE = 2**26
-_AS_BEFORE: AbstractContextManager[None] = nullcontext()
 
 
 def inner_module(component: Any) -> Any:
@@ -177,11 +175,6 @@ def first_floating_dtype(module: nn.Module) -> torch.dtype | None:
         if dtype is not None:
             return dtype
     return None
-
-
-def grad_mode(enabled: bool) -> AbstractContextManager[Any]:
-    """Return a context in which gradients are recorded or not; quick where nothing changes."""
-    return _AS_BEFORE if torch.is_grad_enabled() is enabled else torch.set_grad_enabled(enabled)
 
 
 def has_integers(x: Any) -> bool:

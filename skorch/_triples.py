@@ -11,7 +11,7 @@ from torch.utils.data import Subset, TensorDataset
 from skorch._rowparams import RowBatch, rows_of
 from skorch._signatures import is_stock
 from skorch._whole_batches import WholeBatchLoader
-from skorch.dataset import Dataset, has_own_items, unpack_data
+from skorch.dataset import Dataset, has_own_items, unpack_data, without_subsets
 
 
 def weighs_triples(net: Any) -> bool:
@@ -34,9 +34,7 @@ def may_give_triples(iterator: Any) -> bool:
     """Tell whether batches may have a third value; those taken whole of skorch datasets do not."""
     if type(iterator) is not WholeBatchLoader:
         return True
-    dataset = iterator.dataset
-    while isinstance(dataset, Subset):
-        dataset = dataset.dataset
+    dataset = without_subsets(iterator.dataset)
     return not isinstance(dataset, Dataset) or has_own_items(dataset)
 
 

@@ -15,9 +15,9 @@ from skorch._indexing import multi_indexing
 from skorch._routing import as_weights
 from skorch._rowparams import attach_row_params
 from skorch._signatures import accepted_by
-from skorch.dataset import Dataset, get_len, has_own_items, is_dataset
+from skorch.dataset import Dataset, get_len, has_own_items, is_dataset, without_subsets
 
-_USE: ContextVar[list[bool] | None] = ContextVar('skorch_use_of_validation_data', default=None)
+_DATA_USE: ContextVar[list[bool] | None] = ContextVar('skorch_use_of_validation_data', default=None)
 
 
 def split_datasets(
@@ -48,11 +48,11 @@ def split_datasets(
     if 'validation_data' not in accepted:
         raise TypeError(ignored_message(net))
     use: list[bool] = []
-    token = _USE.set(use)
+    token = _DATA_USE.set(use)
     try:
         datasets = net.get_split_datasets(X, y, validation_data=validation_data, **fit_params)
     finally:
-        _USE.reset(token)
+        _DATA_USE.reset(token)
     if not use and 'validation_data' not in accepted.names:
         raise TypeError(ignored_message(net))
     return datasets
@@ -89,7 +89,7 @@ def validation_dataset(net: Any, y: Any, validation_data: Any) -> Any:
         If it does not fit the training data.
 
     """
-    use = _USE.get()
+    use = _DATA_USE.get()
     if use is not None:
         use.append(True)
     X, y_valid, weight = parts_of(validation_data)
@@ -153,9 +153,7 @@ def _checked(net: Any, X: Any, y: Any, y_valid: Any) -> tuple[Any, Any]:
     if y is not None and y_valid is None and not is_dataset(X):
         raise ValueError('there is no y, but fit got one. Pass (X, y).')
     X, y_valid = checked_X(net, X, training=False), net._checked_targets(y_valid)
-    inner = X
-    while isinstance(inner, Subset):
-        inner = inner.dataset
+    inner = without_subsets(X)
     if isinstance(inner, Dataset) and not has_own_items(inner):
         check_features(net, inner.X, reset=False)
     told = _told_targets(X) if y_valid is None and is_dataset(X) else y_valid

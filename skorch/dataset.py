@@ -203,6 +203,13 @@ def is_dataset(x: Any) -> bool:
     return isinstance(x, torch.utils.data.Dataset)
 
 
+def without_subsets(dataset: Any) -> Any:
+    """Return the dataset of which a subset, or a subset of one, takes its rows."""
+    while isinstance(dataset, Subset):
+        dataset = dataset.dataset
+    return dataset
+
+
 def is_skorch_dataset(ds: Any) -> bool:
     """Tell whether ``ds`` is a skorch ``Dataset`` or a ``Subset``, nested or not, of one.
 
@@ -215,9 +222,7 @@ def is_skorch_dataset(ds: Any) -> bool:
     bool
 
     """
-    while isinstance(ds, Subset):
-        ds = ds.dataset
-    return isinstance(ds, Dataset)
+    return isinstance(without_subsets(ds), Dataset)
 
 
 def data_from_dataset(

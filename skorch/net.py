@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 from torch.utils.data import DataLoader
 
 from skorch import _batching, _persistence, _randomness
@@ -28,11 +27,11 @@ from skorch._events import EventsMixin, listening, nobody_listens, nobody_listen
 from skorch._history import figures_of
 from skorch._launch import partial_fit_in_processes, processes_of
 from skorch._losses import loss_of_batch, refuse_targets_beyond_outputs
-from skorch._modes import set_mode, switchable_parts
+from skorch._modes import components_with_mode, grad_mode, set_mode, switchable_parts
 from skorch._nonlinearity import is_auto
 from skorch._optimizer_steps import steps_without_closure, zero_grad
 from skorch._params import OwnDefault, ParamsMixin, as_before_on_error
-from skorch._passes import batches_of_pass
+from skorch._passes import with_seeded_order
 from skorch._persistence import caller_options, is_old, state_of_today, torch_load_options
 from skorch._pickling import OpensAnywhere
 from skorch._preflight import first_step, is_due
@@ -58,7 +57,6 @@ from skorch._structures import (
     detached,
     first_of,
     given_params,
-    grad_mode,
     has_integers,
     integers_as_floating,
     with_arguments,
@@ -515,27 +513,27 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
         if iterator is None:
             return
         batch_count = 0
-        looks = is_due(self, training)
+        is_first_step = is_due(self, training)
         is_quiet = nobody_listens(self, training)
         make_step = step_of(self, step_fn, fit_params, is_quiet)
-        batches = batches_of_pass(self, iterator) if training else iterator
+        batches = with_seeded_order(self, iterator) if training else iterator
         weighs = may_give_triples(iterator) and pass_weighs_triples(self, step_fn)
         figures: dict[str, Any] = {}
-        apart = no_context if training else validating(self)
-        with watching_losses(self, prefix) as watch, apart:
+        stream = no_context if training else validating(self)
+        with watching_losses(self, prefix) as check_loss, stream:
             for batch in map(with_weights_of_dataset, batches) if weighs else batches:
                 if is_quiet:
                     self.history.new_batch()
                 else:
                     self.notify('on_batch_begin', batch=batch, training=training)
                     make_step = step_of(self, step_fn, fit_params, is_quiet)
-                step = first_step(self, make_step, batch) if looks else make_step(batch)
-                looks = False
+                step = first_step(self, make_step, batch) if is_first_step else make_step(batch)
+                is_first_step = False
                 batch, step, figures = self._finished_batch(batch, step, training)
                 record = self.history.record_batch
                 for name, value in figures.items():
                     record(f'{prefix}_{name}', value)
-                watch(figures['loss'])
+                check_loss(figures['loss'])
                 if not is_quiet:
                     self.notify('on_batch_end', batch=batch, training=training, **detached(step))
                 batch_count += 1
@@ -652,11 +650,9 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
 
     def _set_training(self, training: bool = True) -> None:
         """Switch modules and criteria to training or evaluation mode."""
-        for name in (*self._modules, *self._criteria):
-            component = getattr(self, name + '_')
-            if isinstance(component, nn.Module):
-                parts = switchable_parts(component)
-                component.train(training) if parts is None else set_mode(parts, training)
+        for _, component in components_with_mode(self):
+            parts = switchable_parts(component)
+            component.train(training) if parts is None else set_mode(parts, training)
 
     def get_train_step_accumulator(self) -> FirstStepAccumulator:
         """Return what keeps the result of a step if the optimizer evaluates it repeatedly."""
@@ -871,7 +867,9 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
             batches = _batching.iterate(iterator, torch_kept=seed_of(self) is not None)
         if may_give_triples(iterator) and weighs_triples(self):
             batches = map(as_pair, batches)
-        outputs = map(evaluation_of(self, training), batches)
+        evaluate = evaluation_of(self, training)
+        # no map, which would end where code of the user's own raises StopIteration
+        outputs = (evaluate(batch) for batch in batches)
         for y_pred in observing_each(self, outputs):
             yield to_device(y_pred, device=device)
 
@@ -910,8 +908,8 @@ class NeuralNet(EventsMixin, ParamsMixin, ComponentsMixin, RoutingMixin, OpensAn
         # an evaluation_step of the user's own may need gradients
         is_own = not (is_stock(self.evaluation_step) and is_stock(self.forward_iter))
         with grad_mode(is_own and torch.is_grad_enabled()), observing_at_once(self):
-            outputs = map(first_of, self.forward_iter(X, **where_results_are(X)))
-            return joined_results(X, map(nonlinearity, outputs))
+            outputs = self.forward_iter(X, **where_results_are(X))
+            return joined_results(X, (nonlinearity(first_of(output)) for output in outputs))
 
     def _get_predict_nonlinearity(self) -> Callable[[Any], Any]:
         self.check_is_fitted()

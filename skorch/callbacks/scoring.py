@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from sklearn.metrics import check_scoring
 
-from skorch._accuracy import accuracy, is_array_of_labels
-from skorch._rowparams import row_params
+from skorch._accuracy import accuracy, is_counted
+from skorch._rowparams import row_params, weight_of
 from skorch.callbacks._cache import _cache_net_forward_iter, detach, resolve_caching
 from skorch.callbacks._metric import (
     as_number,
@@ -56,10 +56,6 @@ def _document_parameters(cls: type) -> type:
         _, heading, parameters = cleandoc(ScoringBase.__doc__).partition('Parameters\n')
         cls.__doc__ = f'{cleandoc(cls.__doc__)}\n\n{heading}{parameters}'
     return cls
-
-
-def _batch_weight(batch: Any) -> Any:
-    return getattr(batch, 'row_params', {}).get('sample_weight')
 
 
 def _concatenate(batches: list[Any]) -> Any:
@@ -204,7 +200,7 @@ class ScoringBase(_BestScoreMixin, Callback):
     def _scoring(self, net: Any, X_test: Any, y_test: Any, sample_weight: Any = None) -> Any:
         """Compute the score; NaN where no row has weight."""
         is_accuracy = isinstance(self.scoring_, str) and self.scoring_ == 'accuracy'
-        if is_accuracy and sample_weight is None and is_array_of_labels(y_test):
+        if is_accuracy and is_counted(y_test, sample_weight):
             return accuracy(y_test, net.predict(X_test))
         scorer = check_scoring(net, self.scoring_)
         if sample_weight is None or not takes_sample_weight(scorer):
@@ -222,13 +218,15 @@ class ScoringBase(_BestScoreMixin, Callback):
         try:
             return as_number(self._scoring(net, X_test, y_test, **weights))
         except ValueError as exc:
-            if "can't handle a mix of" not in str(exc):
+            columns = np.shape(y_test)[1:] if isinstance(y_test, np.ndarray) else ()
+            if not columns or np.ndim(net.predict(X_test)) != 1:
                 raise
             raise ValueError(
-                f'The score {self.name_!r} cannot be computed, since targets and predictions are '
-                f'of different kinds: {exc}. Pass labels of shape (n,) as y, for instance '
-                f'y.argmax(1) instead of one column for each class. To train on probabilities of '
-                f'the classes, leave the score out, as callbacks__valid_acc=None does.'
+                f'The score {self.name_!r} cannot be computed, since y has {columns[0]} columns, '
+                f'but predict returns one label for each row ({exc}). Pass labels of shape (n,) '
+                f'as y, for instance y.argmax(1) instead of one column for each class. To train '
+                f'on probabilities of the classes, leave the score out, as '
+                f'callbacks__valid_acc=None does.'
             ) from exc
 
 
@@ -264,7 +262,7 @@ class BatchScoring(ScoringBase):
         X, y = unpack_data(batch)
         y_preds = [detach(kwargs['y_pred'])] if 'y_pred' in kwargs else []
         caching = bool(y_preds) and resolve_caching(net, self.use_caching)
-        weight = _batch_weight(batch)
+        weight = weight_of(batch)
         if weight is not None and not getattr(self, 'weighted_', False):
             self.weighted_ = takes_sample_weight(check_scoring(net, self.scoring_))
         with _cache_net_forward_iter(net, caching, y_preds, X) as cached_net:
@@ -349,7 +347,7 @@ class EpochScoring(ScoringBase):
         _, y = unpack_data(batch)
         self.y_trues_.append(detach(_user_labels(net, y)))
         self.y_preds_.append(detach(y_pred))
-        weight = _batch_weight(batch)
+        weight = weight_of(batch)
         if weight is not None:
             self.sample_weights_.append(to_numpy(weight))
 

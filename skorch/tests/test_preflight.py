@@ -117,6 +117,15 @@ def with_unknown(y):
     return y
 
 
+class EmbeddedCrossEntropy(nn.CrossEntropyLoss):
+    def __init__(self):
+        super().__init__()
+        self.scores = nn.Embedding(2, 2)
+
+    def forward(self, indices, y_true):
+        return super().forward(self.scores(indices), y_true)
+
+
 @dataclass
 class Case:
     """A training; ``target`` makes other targets of the labels 0 and 1."""
@@ -195,6 +204,9 @@ REFUSED = {
 }
 RIGHT = {
     'logits': Case(),
+    'indices for a criterion that learns': Case(
+        ends(lambda out: out.argmax(1)), EmbeddedCrossEntropy
+    ),
     'log probabilities, cross entropy': Case(ends(LOG_SOFTMAX)),
     'scaled probabilities': Case(Scaled),
     'positive logits': Case(ends(nn.Softplus())),

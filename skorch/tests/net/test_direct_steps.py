@@ -666,6 +666,79 @@ def test_parts_that_change_between_batches_of_a_prediction(data, change, trainin
     np.testing.assert_array_equal(predictions(NeuralNet), expected)
 
 
+def replaces_modules(module):
+    module.__dict__['_modules'] = {**module._modules, 'drop': nn.Dropout(0.5)}
+
+
+class EqualToOthers(nn.Dropout):
+    def __eq__(self, other):
+        return type(other) is type(self)
+
+    __hash__ = nn.Module.__hash__
+
+
+def replaces_by_an_equal_one(module):
+    module.drop = EqualToOthers(0.5)
+
+
+@pytest.mark.bit_exact
+@pytest.mark.parametrize('change', [replaces_modules, replaces_by_an_equal_one], ids=name_of)
+def test_parts_that_are_replaced_unnoticed(data, change):
+    def predictions(cls):
+        torch.manual_seed(0)
+        net = make_net(cls=cls, module=Parts, module__change=change).initialize()
+        net.module_.drop = EqualToOthers(0.5)
+        torch.manual_seed(1)
+        return net.forward(data[0]).numpy()
+
+    expected = predictions(by_evaluation_step(NeuralNet))
+    np.testing.assert_array_equal(predictions(NeuralNet), expected)
+
+
+class Exhausted(Module):
+    def forward(self, X):
+        next(iter(()))
+
+
+@pytest.mark.parametrize('where', ['module', 'nonlinearity'])
+def test_stop_iteration_does_not_end_a_prediction(data, where):
+    net = make_net().initialize()
+    if where == 'module':
+        net.module_ = Exhausted()
+    else:
+        net.predict_nonlinearity = lambda out: next(iter(()))
+    with pytest.raises(RuntimeError, match='StopIteration'):
+        net.predict(data[0])
+
+
+def test_method_that_wraps_the_one_that_it_replaces(data):
+    @functools.wraps(NeuralNet.evaluation_step)
+    def gradient_of_input(self, batch, training=False):
+        Xi = torch.as_tensor(batch[0]).requires_grad_()
+        return torch.autograd.grad(self.module_(Xi).sum(), Xi)[0]
+
+    net = make_net(cls=type('Own', (NeuralNet,), {'evaluation_step': gradient_of_input}))
+    assert net.initialize().predict_proba(data[0]).shape == data[0].shape
+
+
+@pytest.mark.bit_exact
+def test_loss_that_a_callback_computes_with_the_weights_of_the_rows(data):
+    def losses(cls):
+        torch.manual_seed(0)
+        noted = []
+
+        def note(net, batch, **kwargs):
+            with torch.no_grad():
+                noted.append(net.get_loss(net.infer(batch[0]), batch[1]).item())
+
+        listener = Call('on_grad_computed', note)
+        net = make_net(cls=cls, callbacks=[listener], train_split=None)
+        net.fit(*data, sample_weight=np.linspace(0, 3, len(data[0])))
+        return noted
+
+    assert losses(NeuralNetClassifier) == losses(by_methods(NeuralNetClassifier))
+
+
 @pytest.mark.parametrize('mode', [True, False])
 def test_mode_that_changes_between_outputs(data, mode):
     net = make_net(module=Dropout).initialize()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import pickle
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,10 +15,11 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, default_collate
 
 import skorch
-from skorch import NeuralNet, NeuralNetClassifier
+from skorch import NeuralNet, NeuralNetClassifier, _launch
+from skorch._data_checks import checked_X
 from skorch._params import parameter_groups, plan_reinitialization, suggest
 from skorch.callbacks import Callback, EarlyStopping, EpochScoring, EpochTimer
 from skorch.exceptions import SkorchAttributeError
@@ -645,3 +648,71 @@ def test_parameter_that_cannot_be_set_in_training(data):
 def test_what_a_property_says_is_not_lost():
     with pytest.raises(AttributeError, match='it has not seen y'):
         make_net(cls=NeuralNetClassifier).classes_  # noqa: B018
+
+
+class Delegates(NeuralNet):
+    """Answers for its module, as wrappers do."""
+
+    def __getattr__(self, name):
+        if name.startswith('_') or name.endswith('_'):
+            raise AttributeError(name)
+        return getattr(self.module_, name)
+
+
+class HasDefault(NeuralNet):
+    optimizer__momentum = 0.9
+
+
+@pytest.mark.parametrize('cls', [Delegates, HasDefault])
+def test_subclasses_show_what_was_set_in_training(data, cls):
+    setter = SetsParams(optimizer__momentum=0.5)
+    net = make_net(cls=cls, callbacks=[setter], max_epochs=1).fit(*data)
+    assert net.get_params()['optimizer__momentum'] == 0.5
+    assert clone(net).get_params()['optimizer__momentum'] == 0.5
+    assert net.initialize().optimizer_.param_groups[0]['momentum'] == 0.5
+
+
+def test_attributes_in_the_place_of_parameters_set_in_training(net_set_in_training):
+    net = net_set_in_training
+    net.optimizer__momentum = 0.1
+    assert net.get_params()['optimizer__momentum'] == net.optimizer__momentum == 0.1
+    del net.optimizer__momentum
+    del net.module__hidden
+    assert not hasattr(net, 'optimizer__momentum')
+    assert not {'optimizer__momentum', 'module__hidden'} & net.get_params().keys()
+
+
+@pytest.mark.parametrize('value', [None, EpochTimer()])
+def test_callback_that_another_one_replaces(data, value):
+    net = make_net(callbacks=[SetsParams(callbacks__print_log=value)], max_epochs=1).fit(*data)
+    assert 'callbacks__print_log' not in vars(net)
+    assert net.get_params()['callbacks__print_log'] is value
+    cloned = dict(clone(net).initialize().callbacks_).get('print_log')
+    assert type(cloned) is type(value)
+
+
+def test_settings_of_iterators_set_in_training(data):
+    setter = SetsParams(iterator_train__batch_size=8, iterator_valid__collate_fn=default_collate)
+    net = make_net(callbacks=[setter], max_epochs=1).fit(*data)
+    with _launch._accelerated(net, SimpleNamespace(num_processes=2), Path('stop')):
+        assert net.get_params_for('iterator_train')['batch_size'] == 4
+    assert net.get_params_for('iterator_train')['batch_size'] == 8
+    assert 'iterator_train__batch_size' not in vars(net)
+    assert net.device == 'cpu'
+    objects = data[0].astype(object)
+    assert checked_X(net, objects, training=False).dtype == object
+
+
+def test_properties_are_asked_once_unless_they_fail(data):
+    class Counts(NeuralNet):
+        asked = 0
+
+        @property
+        def answer(self):
+            type(self).asked += 1
+            return 42
+
+    net = make_net(cls=Counts)
+    assert (net.answer, Counts.asked) == (42, 1)
+    with pytest.raises(AttributeError, match="'Counts' object has no attribute 'nothing'"):
+        net.nothing  # noqa: B018
