@@ -8,6 +8,8 @@ import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
 
+from skorch._labels import is_object, label_array
+
 
 def is_array_of_labels(y: Any) -> bool:
     """Tell whether targets are an array of integers, bools or strings, one for each row."""
@@ -58,6 +60,7 @@ class AccuracyMixin(ClassifierMixin):
         float
 
         """
+        y = label_array(y) if is_object(y) else y
         if is_counted(y, sample_weight):
             return accuracy(y, self.predict(X))
         return super().score(X, y, sample_weight=sample_weight)

@@ -199,7 +199,8 @@ def view_of_data(dataset: Dataset, net: Any) -> Dataset:
         view._collate_rows = dataset.collate_for(module)
         return view
     if has_own_items(dataset):
-        return dataset if y is dataset.y else with_data(dataset, X, y)
+        # unknown labels do not count here, but code of the user's own may read them
+        return dataset if y is dataset.y or y is None else with_data(dataset, X, y)
     if holds_special(X):
         view = with_data(dataset, with_quick_rows(batchable(X)), with_quick_rows(y))
         view._collate_rows = RowsCollate(X, y)

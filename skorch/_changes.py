@@ -8,8 +8,9 @@ a copy by which it is taken back.
 
 from __future__ import annotations
 
+import contextlib
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -209,3 +210,25 @@ def _load_optimizer(
     except Exception as exc:
         # Optimizers look into their state without a check.
         _refuse(f'it is damaged ({type(exc).__name__}: {exc})', source, attribute, exc)
+
+
+@contextlib.contextmanager
+def as_before_on_error(net: Any) -> Iterator[None]:
+    """Give a net its attributes and optimizer settings back if an error leaves this context.
+
+    A new module with the optimizer of the old one would seem to train and learn nothing.
+
+    """
+    attributes = dict(vars(net))
+    optimizers = [attributes.get(f'{name}_') for name in net._optimizers]
+    groups = [group for opt in optimizers if opt is not None for group in opt.param_groups]
+    settings = [dict(group) for group in groups]
+    try:
+        yield
+    except BaseException:
+        net.__dict__.clear()
+        net.__dict__.update(attributes)
+        for group, before in zip(groups, settings, strict=True):
+            group.clear()
+            group.update(before)
+        raise

@@ -171,6 +171,11 @@ def plain_targets(y: Any) -> np.ndarray | None:
     return None if targets.dtype == object and targets.ndim > 1 else targets
 
 
+def as_dense_targets(y: Any) -> Any:
+    """Return sparse targets, as of several labels, as an array, and others as arrays if bare."""
+    return y.toarray() if sparse.issparse(y) else as_array_if_bare(y)
+
+
 def checked_labels(net: Any, y: Any, soft: bool = False) -> Any:
     """Check the targets of a classifier.
 
@@ -195,7 +200,7 @@ def checked_labels(net: Any, y: Any, soft: bool = False) -> Any:
         If the labels are a column.
 
     """
-    y = as_array_if_bare(y)
+    y = as_dense_targets(y)
     targets = to_numpy(y) if type(y) is torch.Tensor else plain_targets(y)
     if targets is None or not has_stock_loss(net):
         return y
@@ -224,7 +229,7 @@ def checked_numbers(net: Any, y: Any) -> Any:
         If a target is no number, or not finite.
 
     """
-    y = as_array_if_bare(y)
+    y = as_dense_targets(y)
     targets = plain_targets(y)
     if targets is None or not has_stock_loss(net):
         return y

@@ -8,6 +8,7 @@ import numpy as np
 from torch.utils.data import Subset
 
 from skorch._batching import all_rows_in_order
+from skorch._endings import warn_user
 from skorch._generators import get_random_state, set_random_state
 from skorch._labels import (
     EncodeOne,
@@ -28,7 +29,7 @@ from skorch._labels import (
     without_column,
 )
 from skorch._loss_kinds import has_own_code, ignored_label
-from skorch._signatures import is_stock
+from skorch._signatures import decodes, is_stock
 from skorch._structures import first_of
 from skorch._triples import as_pair, as_pairs, weighs_triples
 from skorch.dataset import Dataset, ValidSplit
@@ -65,8 +66,31 @@ class LabelsMixin:
             classes = distinct_labels(np.append(known, labels))
             needed = self._needs_codes(X, labels, classes)
             self.encodes_labels_ = bool(needed and self._labels_reach_batches(X, y))
+            if self.encodes_labels_:
+                self._warn_of_codes()
             labels = classes
         self.classes_inferred_ = labels
+
+    def _warn_of_codes(self: Any) -> None:
+        """Warn where labels are turned into columns, and somebody may take the columns for others.
+
+        A ``predict`` of the user's own may return the columns; scikit-learn takes them to be in the
+        order of the sorted labels.
+
+        """
+        if not is_stock(self.predict) and not decodes(self.predict):
+            warn_user(
+                f'{type(self).__name__} overrides predict, but the labels are turned into columns '
+                f'of the output. Let it return self.classes_[columns], or what super().predict(X) '
+                f'returns.'
+            )
+        given = [] if self.classes is None else np.asarray(self.classes).tolist()
+        if given != sorted(given):
+            warn_user(
+                f'`classes` is {given!r}, so that the columns of predict_proba are not in the '
+                f'sorted order that scorers and meta-estimators of scikit-learn take for granted. '
+                f'Sort `classes`, or use such scorers as do not read probabilities.'
+            )
 
     def _labels_reach_batches(self: Any, X: Any, y: np.ndarray) -> bool:
         """Tell whether targets of batches are the labels, not what a dataset makes of them."""
@@ -133,6 +157,8 @@ class LabelsMixin:
         own_loss = self._has_own_loss()
         if self.classes is not None and len(self.classes):
             given = np.asarray(self.classes)
+            if len(set(given.tolist())) < len(given):
+                raise ValueError(f'`classes` has a label twice: {given.tolist()!r}. Leave one out.')
             unknown = unknown_labels(labels, given)
             if not unknown:
                 classes = given

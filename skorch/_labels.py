@@ -123,7 +123,8 @@ def need_codes(
 
     Labels that are columns already stay what they are. So do integers that are no names of
     columns, but mean something to the loss: more of them than columns, such as -1 for a row
-    without a label or as one side of a single output, or other ones in code of the user's own.
+    without a label or as one side of a single output, or other ones in code of the user's own. Such
+    code may well mark rows by negative numbers, while a label is missing among the others.
 
     Parameters
     ----------
@@ -143,7 +144,10 @@ def need_codes(
         return not own_loss
     if are_column_indices(classes) and classes.max() < n_outputs:
         return False
-    return len(classes) == n_outputs or (len(classes) < n_outputs and not own_loss)
+    are_marked = classes.min() < 0 and classes.max() < n_outputs and not are_signs(classes)
+    if own_loss:
+        return len(classes) == n_outputs and not are_marked
+    return len(classes) <= n_outputs
 
 
 def are_signs(labels: np.ndarray) -> bool:

@@ -352,6 +352,8 @@ def out_of_bounds_message(error: IndexError, y_pred: Any, classes: Any) -> str:
         way += ', or use NeuralNetBinaryClassifier if there are two'
     if classes is None:
         way += ', and pass y to fit with a dataset whose labels are not 0, 1, 2, and so on'
+    elif len(classes) <= n_outputs:
+        way = 'Pass y to fit, too, with a dataset whose labels are not 0, 1, 2, and so on'
     return (
         f'{what}. The module gives {n_outputs} outputs, so that targets are from 0 to '
         f'{n_outputs - 1}.{known} {way}.'

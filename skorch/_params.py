@@ -6,7 +6,6 @@ Rules that can be stated without a net are plain functions; the mixin applies th
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from typing import Any, NamedTuple
 
 from sklearn.base import BaseEstimator
 
+from skorch._changes import as_before_on_error
 from skorch._checks import checked_groups
 from skorch._seeding import training_of
 from skorch.setter import check_group_index
@@ -203,28 +203,6 @@ class OwnDefault:
         if net is None:
             return self.factory()
         return vars(net).setdefault(self.name, self.factory())
-
-
-@contextlib.contextmanager
-def as_before_on_error(net: Any) -> Iterator[None]:
-    """Give a net its attributes and optimizer settings back if an error leaves this context.
-
-    A new module with the optimizer of the old one would seem to train and learn nothing.
-
-    """
-    attributes = dict(vars(net))
-    optimizers = [attributes.get(f'{name}_') for name in net._optimizers]
-    groups = [group for opt in optimizers if opt is not None for group in opt.param_groups]
-    settings = [dict(group) for group in groups]
-    try:
-        yield
-    except BaseException:
-        net.__dict__.clear()
-        net.__dict__.update(attributes)
-        for group, before in zip(groups, settings, strict=True):
-            group.clear()
-            group.update(before)
-        raise
 
 
 class ParamsMixin(BaseEstimator):
@@ -440,12 +418,7 @@ class ParamsMixin(BaseEstimator):
         self._apply_virtual_params(changes.virtual)
 
     def _set_param(self, name: str, value: Any) -> None:
-        """Set a parameter; one that was not given and that a callback sets is kept apart.
-
-        To scikit-learn, attributes without an underscore are what the user has set: ``fit`` adds
-        none.
-
-        """
+        """Set a parameter; what a callback adds is kept apart, as ``fit`` adds no public ones."""
         if '__' in name and name not in vars(self) and training_of(self) is not None:
             self._set_in_training = {**self._set_in_training, name: value}
         else:

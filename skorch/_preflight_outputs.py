@@ -262,9 +262,9 @@ def _targets_beyond_one(seen: Seen) -> Finding:
         return None
     return ValueError(
         f'The criterion compares each output with a target from 0 to 1, but the targets are from '
-        f'{lowest:.3g} to {highest:.3g}. Use NeuralNetBinaryClassifier for two labels of any kind, '
-        f'criterion=torch.nn.CrossEntropyLoss and one output per class for several, or a loss for '
-        f'regression such as torch.nn.MSELoss.'
+        f'{lowest:.3g} to {highest:.3g}. Use NeuralNetBinaryClassifier for two labels of any kind '
+        f'(pass them as y, too, with a dataset of your own), criterion=torch.nn.CrossEntropyLoss '
+        f'and one output per class for several, or a loss for regression such as torch.nn.MSELoss.'
     )
 
 

@@ -73,6 +73,16 @@ def extra_arguments(criterion: Any) -> frozenset[str]:
     return _names_beyond.__wrapped__(func, 2)
 
 
+def decodes(predict: Any) -> bool:
+    """Tell whether a ``predict`` of the user's own calls the one that it overrides, or classes_."""
+    code = getattr(getattr(predict, '__func__', predict), '__code__', None)
+    if code is None:  # no function, so that nothing is known of it
+        return True
+    return '__class__' in code.co_freevars or not {'super', 'classes_', 'predict'}.isdisjoint(
+        code.co_names
+    )
+
+
 def is_stock(method: Any) -> bool:
     """Tell methods of this package from overriding ones; its tests override as users do."""
     # functools.wraps gives a function the module of another one

@@ -31,7 +31,9 @@ def use_of_weights(net: Any, fit_params: Mapping[str, Any]) -> Iterator[None]:
     computes the loss in its own way.
 
     """
-    is_given = fit_params.get('sample_weight') is not None
+    given = ['class_weight'] if getattr(net, 'class_weight', None) is not None else []
+    given += ['sample_weight'] if fit_params.get('sample_weight') is not None else []
+    is_given = bool(given)
     # a dataset gives weights only to the steps of the base class, so get_loss alone can lose them
     may_be_lost = is_given or (not is_stock(net.get_loss) and weighs_triples(net))
     if not may_be_lost or takes_weights(net):
@@ -42,19 +44,20 @@ def use_of_weights(net: Any, fit_params: Mapping[str, Any]) -> Iterator[None]:
         try:
             yield
         except StopTraining:
-            _check(net, use, before, is_given)
+            _check(net, use, before, given)
             raise
-        _check(net, use, before, is_given)
+        _check(net, use, before, given)
 
 
-def _check(net: Any, use: list[bool], before: int, is_given: bool) -> None:
+def _check(net: Any, use: list[bool], before: int, given: list[str]) -> None:
     if use or len(net.history) == before:
         return
-    if is_given:
+    if given:
+        names = ' and '.join(given)
         warn_user(
-            f'sample_weight had no effect: {type(net).__name__} overrides methods in a way that '
-            f'keeps the weights from the loss. Let get_split_datasets, get_iterator and get_loss '
-            f'call those of the base class, or name sample_weight in the method that uses it.'
+            f'{names} had no effect: {type(net).__name__} overrides methods in a way that keeps '
+            f'the weights from the loss. Let get_split_datasets, get_iterator and get_loss call '
+            f'those of the base class, or name sample_weight in the method that uses it.'
         )
     elif any(_WEIGHT in row for row in net.history[before, 'batches']):
         warn_user(

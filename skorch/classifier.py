@@ -176,8 +176,9 @@ class _Classifier(AccuracyMixin, LabelsMixin, NeuralNet):
         if self.class_weight is not None:
             codes = label_array(self._encode_targets(y))
             counted = codes != ignored_label(self.criterion_)
+            rows = counted if y.ndim == 1 else slice(None)  # others are refused
             self.class_weight_ = class_weight_by_code(
-                self.class_weight, y[counted], codes[counted], len(self.classes_)
+                self.class_weight, y[rows], codes[rows], len(self.classes_)
             )
 
     # ------------------------------------------------------------------------------------- loss
@@ -475,7 +476,9 @@ class NeuralNetBinaryClassifier(BinaryLogProbaMixin, _Classifier):
         array of shape (n,)
 
         """
-        codes = as_type(self.predict_proba(X)[:, 1] > self.threshold, 'uint8')
+        labels = vars(self).get('classes_inferred_')
+        dtype = 'uint8' if labels is None or labels.dtype.kind not in 'iu' else str(labels.dtype)
+        codes = as_type(self.predict_proba(X)[:, 1] > self.threshold, dtype)
         if 'classes_inferred_' in vars(self) and are_signs(self.classes_):
             return look_up(as_type(codes, 'int64') + len(self.classes_) - 2, self.classes_)
         return self._decode_labels(codes)

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 
 from skorch import _batching, _persistence, _randomness
 from skorch._array_api import joined_results, where_results_are
+from skorch._changes import as_before_on_error
 from skorch._checks import backward, callable_param, made, number_of_epochs, split_in_two
 from skorch._components import ComponentsMixin, is_loss_function
 from skorch._convert import is_on_cpu, rows_to_array
@@ -30,7 +31,7 @@ from skorch._losses import loss_of_batch, refuse_targets_beyond_outputs
 from skorch._modes import components_with_mode, grad_mode, set_mode, switchable_parts
 from skorch._nonlinearity import is_auto
 from skorch._optimizer_steps import steps_without_closure, zero_grad
-from skorch._params import OwnDefault, ParamsMixin, as_before_on_error
+from skorch._params import OwnDefault, ParamsMixin
 from skorch._passes import with_seeded_order
 from skorch._persistence import caller_options, is_old, state_of_today, torch_load_options
 from skorch._pickling import OpensAnywhere

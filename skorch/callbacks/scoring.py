@@ -218,15 +218,14 @@ class ScoringBase(_BestScoreMixin, Callback):
         try:
             return as_number(self._scoring(net, X_test, y_test, **weights))
         except ValueError as exc:
-            columns = np.shape(y_test)[1:] if isinstance(y_test, np.ndarray) else ()
-            if not columns or np.ndim(net.predict(X_test)) != 1:
+            columns = getattr(y_test, 'shape', ())[1:]
+            if not columns or net.predict(X_test).ndim > 1:
                 raise
             raise ValueError(
                 f'The score {self.name_!r} cannot be computed, since y has {columns[0]} columns, '
-                f'but predict returns one label for each row ({exc}). Pass labels of shape (n,) '
-                f'as y, for instance y.argmax(1) instead of one column for each class. To train '
-                f'on probabilities of the classes, leave the score out, as '
-                f'callbacks__valid_acc=None does.'
+                f'but predict returns one label for each row ({exc}). Pass y.argmax(1) if it is '
+                f'one column for each class; to train on probabilities of the classes, leave the '
+                f'score out, as callbacks__valid_acc=None does.'
             ) from exc
 
 
@@ -417,9 +416,7 @@ class EpochScoring(ScoringBase):
         """Empty the cache."""
         self._initialize_cache()
 
-    def on_train_error(self, *args: Any, **kwargs: Any) -> None:
-        """Empty the cache."""
-        self._initialize_cache()
+    on_train_error = on_train_end
 
     def __getstate__(self) -> dict[str, Any]:
         # outputs of the epoch are no part of the model that a copy or a pickle is for

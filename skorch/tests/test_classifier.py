@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 import pickle
+import warnings
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from scipy import sparse
 from sklearn.base import clone
 from sklearn.exceptions import DataConversionWarning
 from sklearn.metrics import accuracy_score
@@ -19,6 +21,7 @@ from torch.utils.data import IterableDataset, TensorDataset
 from skorch import NeuralNetBinaryClassifier, NeuralNetClassifier
 from skorch.callbacks import BatchScoring, Callback, EpochScoring
 from skorch.dataset import Dataset, ValidSplit
+from skorch.exceptions import SkorchWarning
 from skorch.helper import SliceDataset, predefined_split
 from skorch.tests.naming import name_of
 from skorch.tests.optional import pd
@@ -278,6 +281,7 @@ def test_fit_forgets_the_labels_of_before(make, three):
 # ------------------------------------------------------------------------------------- `classes`
 
 
+@pytest.mark.filterwarnings('ignore:.classes. is')
 @pytest.mark.parametrize('classes', [['c', 'a', 'b'], ['a', 'b', 'c'], np.array(['b', 'c', 'a'])])
 def test_classes_give_the_order_of_the_columns(make, three, classes):
     X, codes = three
@@ -285,6 +289,7 @@ def test_classes_give_the_order_of_the_columns(make, three, classes):
     assert_learnt(make(classes=classes).fit(X, y), X, y, list(classes))
 
 
+@pytest.mark.filterwarnings('ignore:.classes. is')
 def test_classes_may_have_more_labels_than_y(make, three):
     X, codes = three
     y = np.array(['a', 'b', 'c'])[codes]
@@ -812,3 +817,128 @@ def test_score_is_the_accuracy_of_scikit_learn(make, three, kind):
     expected = accuracy_score(given, net.predict(X), sample_weight=weights)
     assert net.score(X, given, sample_weight=weights) == expected
     assert type(net.score(X, given, sample_weight=weights)) is type(expected)
+
+
+# ------------------------------------------------- labels that are misunderstood without a word
+
+
+class Masked(nn.Module):
+    """A loss that leaves out rows marked by -1."""
+
+    def forward(self, y_pred, y_true):
+        return F.cross_entropy(y_pred[y_true >= 0], y_true[y_true >= 0])
+
+
+@pytest.mark.parametrize('as_dataset', [False, True])
+@pytest.mark.parametrize('n_out', [2, 3, 4])
+def test_rows_that_a_loss_of_ones_own_leaves_out(make, two, n_out, as_dataset):
+    X, y = two
+    marked = np.where(np.arange(N) % 3 == 0, -1, y)
+    net = make(criterion=Masked, module__n_out=n_out, train_split=None)
+    net.fit(*((Dataset(X, marked), None) if as_dataset else (X, marked)))
+    assert (net.predict(X) == y).mean() > 0.95
+
+
+def test_sparse_targets_of_several_labels(make, three):
+    X, y = three
+    Y = np.eye(3, dtype=int)[y]
+    expected = make(criterion=nn.BCEWithLogitsLoss).fit(X, Y)
+    for as_sparse in (sparse.csr_matrix, sparse.csc_array):
+        net = make(criterion=nn.BCEWithLogitsLoss).fit(X, as_sparse(Y))
+        assert net.predict(X).shape == (N, 3)
+        assert net.score(X, as_sparse(Y)) == net.score(X, Y) > 0.5
+        assert len(net.classes_) == len(expected.classes_)
+
+
+class Counts(NeuralNetClassifier):
+    def predict(self, X):
+        return self.predict_proba(X).argmax(1)
+
+
+class Decodes(NeuralNetClassifier):
+    def predict(self, X):
+        return self.classes_[self.predict_proba(X).argmax(1)]
+
+
+class Passes(NeuralNetClassifier):
+    def predict(self, X):
+        return super().predict(X)
+
+
+@pytest.mark.parametrize('cls', [Counts, Decodes, Passes])
+@pytest.mark.parametrize('first', [0, 1])
+def test_predict_of_ones_own_that_returns_columns(two, cls, first):
+    X, y = two
+    net = cls(Linear, module__n_out=2, criterion=nn.CrossEntropyLoss, max_epochs=12, verbose=0)
+    is_lost = cls is Counts and first
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter('always')
+        net.set_params(lr=0.2).fit(X, y + first)
+    texts = [str(warning.message) for warning in caught]
+    assert [text.startswith('Counts overrides predict') for text in texts] == [True] * is_lost
+    assert (net.score(X, y + first) > 0.9) is not is_lost
+
+
+def test_classes_that_are_not_sorted(make, two):
+    X, y = two
+    names = np.array(['yes', 'no'])
+    with pytest.warns(SkorchWarning, match='not in the sorted order'):
+        net = make(module__n_out=2, classes=['yes', 'no']).fit(X, names[y])
+    assert net.classes_.tolist() == ['yes', 'no']
+    assert net.score(X, names[y]) > 0.9
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        make(module__n_out=2, classes=['no', 'yes']).fit(X, names[y])
+        make(module__n_out=2, classes=['yes', 'no']).fit(X, y)  # mere names of the columns
+
+
+def test_classes_with_a_label_twice(make, two):
+    X, y = two
+    with pytest.raises(ValueError, match=r"has a label twice: \['a', 'b', 'a'\]"):
+        make(classes=['a', 'b', 'a']).fit(X, np.array(['a', 'b'])[y])
+
+
+def test_class_weight_of_several_labels_is_refused(make, three):
+    X, y = three
+    net = make(criterion=nn.BCEWithLogitsLoss, class_weight={0: 1, 1: 4}, train_split=None)
+    with pytest.raises(ValueError, match=r'one label per row, but y has shape \(120, 3\)'):
+        net.fit(X, np.eye(3, dtype=int)[y])
+
+
+@pytest.mark.parametrize('class_weight', [{0: 1, 1: 9}, 'balanced'])
+def test_class_weight_that_a_loss_of_ones_own_leaves_out(two, class_weight):
+    X, y = two
+
+    class OwnLoss(NeuralNetClassifier):
+        def get_loss(self, y_pred, y_true, X=None, training=False):
+            return self.criterion_(y_pred, y_true)
+
+    net = OwnLoss(Linear, criterion=nn.CrossEntropyLoss, class_weight=class_weight, verbose=0)
+    with pytest.warns(SkorchWarning, match='class_weight had no effect: OwnLoss'):
+        net.set_params(max_epochs=1).fit(X, y)
+
+
+@pytest.mark.parametrize('labels', [[False, True], [3, 7]])
+def test_score_of_labels_in_an_array_of_objects(make, two, labels):
+    X, y = two
+    y = np.array(labels, dtype=object)[y]
+    net = make(module__n_out=2).fit(X, y)
+    assert net.score(X, y) == (net.predict(X) == y).mean() > 0.9
+
+
+def test_dataset_of_ones_own_with_unknown_labels_is_predicted(make, two):
+    class Own(Dataset):
+        def __getitem__(self, i):
+            return self.X[i], int(self.y[i])
+
+    X, y = two
+    net = make(module__n_out=2).fit(X, np.array([3, 5])[y])
+    np.testing.assert_array_equal(net.predict(Own(X, np.zeros(N, int))), net.predict(X))
+
+
+@pytest.mark.parametrize('dtype', ['int64', 'int8', 'float32', 'bool'])
+def test_binary_predictions_have_the_type_of_the_labels(make_binary, two, dtype):
+    X, y = two
+    net = make_binary().fit(X, y.astype(dtype))
+    expected = {'float32': 'uint8'}.get(dtype, dtype)  # floats may be probabilities
+    assert net.predict(X).dtype == expected

@@ -14,6 +14,7 @@ from torch.utils.data import ConcatDataset, IterableDataset, Subset, TensorDatas
 
 from skorch import NeuralNetClassifier, NeuralNetRegressor
 from skorch.dataset import Dataset, ValidSplit
+from skorch.exceptions import SkorchWarning
 from skorch.helper import SliceDataset, SliceDict, predefined_split
 from skorch.tests.optional import pd
 
@@ -449,7 +450,8 @@ def test_training_on_no_rows_is_an_error(make, X, y):
 
 
 def test_training_on_a_dataset_of_no_rows_makes_no_step(make, X, y):
-    net = make(train_split=None).fit(Dataset(X[:0], y[:0]), None)
+    with pytest.warns(SkorchWarning, match='gave no batch'):
+        net = make(train_split=None).fit(Dataset(X[:0], y[:0]), None)
     assert len(net.history) == 2
     assert net.history[-1, 'train_batch_count'] == 0
 
