@@ -172,6 +172,7 @@ def test_named_classes_decode_predictions_of_a_net_that_was_loaded(
     assert loaded.predict(X).tolist() == net.predict(X).tolist()
 
 
+@pytest.mark.filterwarnings('ignore:.classes. is')
 def test_named_classes_of_a_binary_net(classifier_data, tmp_path):
     X, y = classifier_data
     y = np.array(['yes', 'no'])[y]

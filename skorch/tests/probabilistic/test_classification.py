@@ -234,6 +234,7 @@ def test_other_ways_to_tell_the_number_of_labels(params):
     assert net.classes_.tolist() == ['a', 'b', 'c']
 
 
+@pytest.mark.filterwarnings('ignore:.classes. is')
 def test_order_of_the_classes_may_be_given():
     y = labels(X, 'abc')
     net = multiclass(classes=['c', 'a', 'b'], max_epochs=20).fit(X, y)
