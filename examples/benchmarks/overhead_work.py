@@ -227,31 +227,22 @@ class PlainEstimator(ClassifierMixin, BaseEstimator):
             return torch.cat([self.module_(Xi).softmax(1) for Xi in batches]).argmax(1).numpy()
 
 
-def search_plain(job: Job) -> np.ndarray:
+def search_torch(estimator: Any, job: Job, hidden: str, epochs: str) -> np.ndarray:
+    """Search with an estimator that has these names for the hidden units and the epochs."""
     torch.manual_seed(SEED)
     grid: dict[str, list] = {
         'lr': [LR, 2 * LR],
-        'hidden': [8, 16],
-        'epochs': [job.size.epochs, 2 * job.size.epochs],
+        hidden: [8, 16],
+        epochs: [job.size.epochs, 2 * job.size.epochs],
     }
-    return search(PlainEstimator(job), grid, job)
-
-
-def search_net(job: Job) -> np.ndarray:
-    torch.manual_seed(SEED)
-    grid: dict[str, list] = {
-        'lr': [LR, 2 * LR],
-        'module__hidden': [8, 16],
-        'max_epochs': [job.size.epochs, 2 * job.size.epochs],
-    }
-    return search(make_net(job), grid, job)
+    return search(estimator, grid, job)
 
 
 def searching(job: Job) -> dict[str, Contender]:
     return {
-        'plain': lambda: search_plain(job),
+        'plain': lambda: search_torch(PlainEstimator(job), job, 'hidden', 'epochs'),
         'sklearn': lambda: search_sklearn(job),
-        'net': lambda: search_net(job),
+        'net': lambda: search_torch(make_net(job), job, 'module__hidden', 'max_epochs'),
     }
 
 
