@@ -133,6 +133,12 @@ class EarlyStopping(Callback):
                 f'EarlyStopping got threshold_mode={self.threshold_mode!r}; it must be one of '
                 f'{", ".join(map(repr, _MODES))}.'
             )
+        for name, value in (('patience', self.patience), ('threshold', self.threshold)):
+            if not hasattr(value, '__float__'):
+                raise TypeError(
+                    f'EarlyStopping needs a number as {name}, got {value!r} of type '
+                    f'{type(value).__name__}.'
+                )
         # Nets that were pickled by older versions lack some of the state.
         if not hasattr(self, 'epochs_seen_'):
             self.initialize()

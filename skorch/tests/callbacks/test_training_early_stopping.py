@@ -169,6 +169,13 @@ def test_unknown_threshold_mode_is_refused(fit):
         fit([1.0], threshold_mode='x')
 
 
+@pytest.mark.parametrize('name', ['patience', 'threshold'])
+@pytest.mark.parametrize('value', ['3', None])
+def test_what_is_no_number_is_refused(fit, name, value):
+    with pytest.raises(TypeError, match=f'needs a number as {name}, got {value!r}'):
+        fit([1.0], **{name: value})
+
+
 @pytest.mark.parametrize('kwargs', [{'monitor': 'nope'}, {'monitor': 'valid_loss'}])
 def test_missing_score_is_told(kwargs, data, device):
     net = make_net(device, [EarlyStopping(**kwargs)], train_split=None)
