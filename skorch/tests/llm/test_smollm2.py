@@ -30,7 +30,8 @@ def test_probabilities_of_1_4_0(case, caching, smollm2):
     clf.fit(recorded['train'], recorded['y'])
     proba = clf.predict_proba(recorded['texts'])
     np.testing.assert_allclose(proba, recorded['probabilities'], rtol=1e-4)
-    np.testing.assert_allclose(proba, recorded['probabilities'], rtol=0, atol=1e-5)
+    # recorded on another CPU, which adds up in another order
+    np.testing.assert_allclose(proba, recorded['probabilities'], rtol=0, atol=3e-5)
     clf.clear_model_cache()
     assert clf.predict(recorded['texts']).tolist() == recorded['labels']
 
