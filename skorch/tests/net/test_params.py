@@ -614,17 +614,31 @@ def test_training_adds_no_public_attribute(net_set_in_training):
     assert [name for name in new if not (name.startswith('_') or name.endswith('_'))] == []
 
 
-def test_parameters_set_in_training_are_parameters(net_set_in_training, tmp_path):
-    net = net_set_in_training
-    net.save(tmp_path / 'net.skorch')
-    opened = skorch.load(tmp_path / 'net.skorch', trusted=[Module, SetsParams])
-    for each in (net, clone(net), copy.deepcopy(net), pickle.loads(pickle.dumps(net)), opened):
-        params = each.get_params()
-        assert (params['module__hidden'], params['optimizer__momentum']) == (7, 0.5)
-        assert (each.module__hidden, each.optimizer__momentum) == (7, 0.5)
-        each.initialize()
-        assert each.module_.first.out_features == 7
-        assert each.optimizer_.param_groups[0]['momentum'] == 0.5
+def opened_from_file(net, path):
+    pytest.importorskip('safetensors')
+    net.save(path)
+    return skorch.load(path, trusted=[Module, SetsParams])
+
+
+@pytest.mark.parametrize(
+    'copied',
+    [
+        lambda net, path: net,
+        lambda net, path: clone(net),
+        lambda net, path: copy.deepcopy(net),
+        lambda net, path: pickle.loads(pickle.dumps(net)),
+        opened_from_file,
+    ],
+    ids=['itself', 'clone', 'copy', 'pickle', 'file'],
+)
+def test_parameters_set_in_training_are_parameters(net_set_in_training, tmp_path, copied):
+    net = copied(net_set_in_training, tmp_path / 'net.skorch')
+    params = net.get_params()
+    assert (params['module__hidden'], params['optimizer__momentum']) == (7, 0.5)
+    assert (net.module__hidden, net.optimizer__momentum) == (7, 0.5)
+    net.initialize()
+    assert net.module_.first.out_features == 7
+    assert net.optimizer_.param_groups[0]['momentum'] == 0.5
 
 
 def test_the_user_has_the_last_word_on_parameters_set_in_training(net_set_in_training, data):
