@@ -268,11 +268,9 @@ def _accelerated(net: Any, accelerator: Any, stop_file: Path) -> Iterator[None]:
     cls = type(net)
     params = {**vars(net), **net._component_params()}
     sizes = _shared_batch_sizes(params, accelerator.num_processes)
-    set_in_training = {k: v for k, v in net._set_in_training.items() if k not in sizes}
-    changed = {
-        **sizes,
-        **{'device': None, 'n_processes': None, '_set_in_training': set_in_training},
-    }
+    changed = {**sizes, 'device': None, 'n_processes': None}
+    before = net._set_in_training
+    net._set_in_training = {k: v for k, v in before.items() if k not in sizes}
     own_params = {name: vars(net)[name] for name in changed if name in vars(net)}
     vars(net).update(changed, accelerator=accelerator, unwrap_after_train=True)
     attributes = {'_own_class': cls, '_own_params': own_params, '_stop_file': stop_file}
@@ -284,6 +282,8 @@ def _accelerated(net: Any, accelerator: Any, stop_file: Path) -> Iterator[None]:
         for name in (*ADDED, *changed):
             vars(net).pop(name, None)
         vars(net).update(own_params)
+        own = {k: v for k, v in before.items() if k in sizes}
+        net._set_in_training = {**net._set_in_training, **own}
 
 
 def _shared_batch_sizes(attributes: Mapping[str, Any], processes: int) -> dict[str, int]:

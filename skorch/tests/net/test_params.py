@@ -710,6 +710,8 @@ def test_settings_of_iterators_set_in_training(data):
     net = make_net(callbacks=[setter], max_epochs=1).fit(*data)
     with _launch._accelerated(net, SimpleNamespace(num_processes=2), Path('stop')):
         assert net.get_params_for('iterator_train')['batch_size'] == 4
+        net._set_in_training = {**net._set_in_training, 'module__hidden': 7}  # as training does
+    assert net.get_params_for('module') == {'hidden': 7}
     assert net.get_params_for('iterator_train')['batch_size'] == 8
     assert 'iterator_train__batch_size' not in vars(net)
     assert net.device == 'cpu'
