@@ -420,7 +420,7 @@ class ComponentsMixin(BaseEstimator):
 
     def _configured_callback(self, name: str, callback: Any) -> Any:
         """Apply ``callbacks__<name>`` and ``callbacks__<name>__<param>`` to one callback."""
-        callback = self._component_params().get(f'callbacks__{name}', callback)
+        callback = self._component_param(f'callbacks__{name}', callback)
         if callback is None:
             return None
         params = self.get_params_for(f'callbacks__{name}')

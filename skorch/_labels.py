@@ -144,10 +144,10 @@ def need_codes(
         return not own_loss
     if are_column_indices(classes) and classes.max() < n_outputs:
         return False
-    are_marked = classes.min() < 0 and classes.max() < n_outputs and not are_signs(classes)
-    if own_loss:
-        return len(classes) == n_outputs and not are_marked
-    return len(classes) <= n_outputs
+    if not own_loss:
+        return len(classes) <= n_outputs
+    may_be_marks = classes.min() < 0 and classes.max() < n_outputs and not are_signs(classes)
+    return len(classes) == n_outputs and not may_be_marks
 
 
 def are_signs(labels: np.ndarray) -> bool:

@@ -77,25 +77,28 @@ class KeptMode:
     def __init__(self, net: Any, training: bool) -> None:
         self.net, self.training = net, training
         self.components: list[tuple[str, Any]] = []
-        self.parts: list[tuple[dict[str, Any], Any, list[Any]]] = []
-        self.is_known = False
+        # of each part its attributes and its children; None where they are not known
+        self.parts: list[tuple[dict[str, Any], Any, list[Any]]] | None = None
 
     def ensure(self) -> None:
         """Switch the modules to the mode if they are not in it any more, or are others."""
-        if not self.is_known or not self._holds():
+        if not self._holds():
             self.net._set_training(self.training)
             self._note()
 
     def _note(self) -> None:
-        self.components = list(components_with_mode(self.net))
-        found = [switchable_parts(module) for _, module in self.components]
-        self.is_known = None not in found
-        if not self.is_known:
-            return
-        owns = [part.__dict__ for parts in found for part in parts or ()]
-        self.parts = [(own, own['_modules'], [*own['_modules'].values()]) for own in owns]
+        self.components, self.parts = list(components_with_mode(self.net)), []
+        for _, module in self.components:
+            parts = switchable_parts(module)
+            if parts is None:
+                self.parts = None
+                return
+            owns = [part.__dict__ for part in parts]
+            self.parts += [(own, own['_modules'], [*own['_modules'].values()]) for own in owns]
 
     def _holds(self) -> bool:
+        if self.parts is None:
+            return False
         attributes, training = self.net.__dict__, self.training
         for place, component in self.components:
             if attributes.get(place) is not component:

@@ -273,12 +273,15 @@ class ParamsMixin(BaseEstimator):
         for item in self.get_default_callbacks():
             name = item[0] if isinstance(item, tuple) else None
             if name is not None:
-                yield name, self._component_params().get(f'callbacks__{name}', item[1])
+                yield name, self._component_param(f'callbacks__{name}', item[1])
 
     def _component_params(self) -> dict[str, Any]:
         """Return all parameters of components, ``<component>__<param>``, that have been set."""
         params = {k: v for k, v in vars(self).items() if '__' in k}
         return {**params, **self._set_in_training} if self._set_in_training else params
+
+    def _component_param(self, name: str, default: Any) -> Any:
+        return self._set_in_training.get(name, vars(self).get(name, default))
 
     def _get_params_for(self, prefix: str) -> dict[str, Any]:
         return params_for(prefix, self._component_params())

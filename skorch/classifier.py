@@ -479,7 +479,7 @@ class NeuralNetBinaryClassifier(BinaryLogProbaMixin, _Classifier):
         labels = vars(self).get('classes_inferred_')
         dtype = 'uint8' if labels is None or labels.dtype.kind not in 'iu' else str(labels.dtype)
         codes = as_type(self.predict_proba(X)[:, 1] > self.threshold, dtype)
-        if 'classes_inferred_' in vars(self) and are_signs(self.classes_):
+        if labels is not None and are_signs(self.classes_):
             return look_up(as_type(codes, 'int64') + len(self.classes_) - 2, self.classes_)
         return self._decode_labels(codes)
 

@@ -211,7 +211,7 @@ class PlainEstimator(ClassifierMixin, BaseEstimator):
         self.epochs = epochs
 
     def __sklearn_clone__(self) -> PlainEstimator:
-        return PlainEstimator(**vars(self))  # without a copy of the data
+        return PlainEstimator(**self.get_params(deep=False))  # without a copy of the data
 
     def fit(self, X: np.ndarray, y: np.ndarray) -> PlainEstimator:
         size = replace(self.job.size, epochs=self.epochs)
@@ -221,10 +221,8 @@ class PlainEstimator(ClassifierMixin, BaseEstimator):
         return self
 
     def predict(self, X: np.ndarray) -> np.ndarray:
-        batches = torch.from_numpy(X).split(self.job.size.batch)
-        self.module_.eval()
-        with torch.inference_mode():
-            return torch.cat([self.module_(Xi).softmax(1) for Xi in batches]).argmax(1).numpy()
+        job = replace(self.job, X=X, y=np.zeros(len(X)))
+        return predict(job, self.module_, SliceBatches).argmax(1)
 
 
 def search_torch(estimator: Any, job: Job, hidden: str, epochs: str) -> np.ndarray:
